@@ -1,0 +1,264 @@
+# %% [markdown]
+# # 1 · Set-up: the whole system in one sitting
+#
+# **Goal:** run a complete RAG system on your own machine, and see it answer one question right, one
+# wrong, and meet one that it cannot answer.
+# **Time:** about 20 minutes, two cores, no network. **Needs:** the install from the README.
+#
+# ![Data flow; every arrow is lit](figures/flow_01.svg)
+#
+# *Retrieval-augmented generation* (RAG; Lewis et al., 2020) answers a question in two steps: a
+# *retriever* finds passages that may hold the answer, and a *generator*, a language model, writes
+# the answer from them. The answer can then be checked, because it names its sources.
+
+# %% [markdown]
+# ## Checking the machine
+#
+# Every line should say OK. A line that says FAIL names its cure.
+
+# %%
+from rag_helpers import check_environment
+
+for check in check_environment():
+    print("OK  " if check.ok else "FAIL", check.name, "·", check.detail, check.cure)
+
+# %% [markdown]
+# A small set-up cell stands in every notebook: results should not depend on luck. The seed fixes
+# the random numbers that training and sampling use.
+
+# %%
+from rag_helpers import set_seed
+
+set_seed(0)
+
+# %% [markdown]
+# ## Finding the models
+#
+# Two models came with the install, as ordinary Python packages. The recipe's other models are used
+# in the same way, if you have them.
+
+# %%
+from rag_helpers import list_models
+
+for model in list_models():
+    here = "here" if model.is_here else "not here"
+    print(f"{model.name:<42} {model.role:<10} {model.size_mb:>5} MB  {model.licence:<11} {here}")
+
+# %% [markdown]
+# ## The recipe on three chunks
+#
+# The whole idea fits in a few cells. First the knowledge base: three short texts in a
+# `datasets.Dataset`.
+
+# %%
+from datasets import Dataset
+
+texts = [
+    "Machine learning builds programs that improve with data instead of being written by hand.",
+    "Bread rises because yeast turns sugar into carbon dioxide, which the dough traps.",
+    "A glacier is a body of dense ice that moves slowly under its own weight.",
+]
+dataset = Dataset.from_dict({"text": texts})
+
+# %% [markdown]
+# The *retriever* turns each text into a vector of 384 numbers, its *embedding*, and FAISS finds the
+# vectors that lie nearest to the question's.
+
+# %%
+import faiss
+from sentence_transformers import SentenceTransformer
+
+from rag_helpers import resolve
+from rag_helpers.models import quiet_loading
+
+with quiet_loading():
+    retriever_model = SentenceTransformer(str(resolve("all-MiniLM-L6-v2")), device="cpu")
+embeddings = retriever_model.encode(dataset["text"], convert_to_tensor=True)
+index = faiss.IndexFlatL2(embeddings.shape[1])
+index.add(embeddings.cpu().numpy())
+print(embeddings.shape)
+
+# %%
+query = "What is machine learning?"
+query_embedding = retriever_model.encode([query], convert_to_tensor=True)
+distances, indices = index.search(query_embedding.cpu().numpy(), k=2)
+retrieved = [dataset[int(i)]["text"] for i in indices[0]]
+for distance, text in zip(distances[0], retrieved, strict=True):
+    print(f"{distance:.2f}  {text}")
+
+# %% [markdown]
+# The *prompt* joins the question and what was found:
+
+# %%
+prompt_text = f"Question: {query} Context: {' '.join(retrieved)}"
+print(prompt_text)
+
+# %% [markdown]
+# The recipe's *generator* is `t5-small` or `facebook/bart-base`. Neither is on this disk unless you
+# put it there, so the next cell says in one sentence what is missing, and the course goes on with a
+# small chat model, SmolLM2-135M-Instruct, that the install brought.
+
+# %%
+from rag_helpers import RagError, Seq2SeqGenerator
+
+try:
+    t5 = Seq2SeqGenerator("t5-small", num_beams=4)
+    print(t5.name, "is here")
+except RagError as error:
+    print(str(error).split(". Three ways")[0])
+
+# %%
+from rag_helpers import ChatGenerator, Prompt
+
+generator = ChatGenerator("SmolLM2-135M-Instruct")
+instruction = "Answer the question in one short sentence, using only the context."
+prompt = Prompt(question=query, text=prompt_text, system=instruction)
+print(generator.generate([prompt])[0].text)
+
+# %% [markdown]
+# That is a complete RAG system. The rest of the course takes each part out, looks at it, measures it
+# and makes it better.
+#
+# ## The same through the package
+#
+# `rag_helpers` has one tested function per part. The parts agree with the cells above:
+
+# %%
+from rag_helpers import Chunk, ChunkIndex, DenseRetriever, SentenceEmbedder
+
+embedder = SentenceEmbedder("all-MiniLM-L6-v2")
+toy = ChunkIndex(embedder.dimension, metric="l2", model=embedder.name)
+toy.add([Chunk(t, f"text {i}", 0, len(t)) for i, t in enumerate(texts)], embedder.embed(texts))
+hits = DenseRetriever(toy, embedder).search(query, k=2)
+print([hit.chunk.text for hit in hits] == retrieved)
+
+# %% [markdown]
+# ## A real corpus
+#
+# Three sentences are a toy. The course's corpus is Python's own help topics: a part of the language
+# reference that lies on your disk already, long and messy enough that every step matters.
+
+# %%
+from rag_helpers import load_help_topics
+from rag_helpers.corpus import describe
+
+documents = load_help_topics()
+print(describe(documents))
+
+# %%
+names = [document.source for document in documents]
+for start in range(0, len(names), 8):
+    print(", ".join(names[start : start + 8]))
+
+# %%
+from rag_helpers.plots import plot_lengths
+
+lengths = {document.source: len(document.text.split()) for document in documents}
+axes = plot_lengths(lengths, xlabel="words", most=15)
+
+# %% [markdown]
+# A few topics hold most of the text. They are far too long to be one passage each, which is why
+# notebook 02 cuts them into chunks.
+#
+# `load_pipeline` puts everything together. The first call cuts and embeds the corpus, which takes
+# about half a minute on two cores; after that the index lies in a cache folder.
+
+# %%
+from rag_helpers import load_pipeline
+
+pipeline = load_pipeline()
+print(pipeline.retriever.name, "+", pipeline.generator.name)
+
+# %% [markdown]
+# ## Right, wrong, and not there
+#
+# The default generator returns the best *sentence* of the passages; why not the chat model, you will
+# see in a moment. First a question that goes well:
+
+# %%
+answer = pipeline.answer("What happens when I divide by zero?")
+print(answer.text)
+for citation in answer.citations:
+    print(f"  [{citation.source}] {' '.join(citation.text.split())[:100]}")
+
+# %% [markdown]
+# Then one that does not. The help topic `formatstrings` says what the `z` option does, but look at
+# what comes back:
+
+# %%
+wrong = pipeline.answer("What does the z option do in a format spec?")
+print(" ".join(wrong.text.split())[:200])
+print("the sentence we wanted was found:", any("negative zero" in h.chunk.text for h in wrong.hits))
+
+# %% [markdown]
+# And one that nobody could answer from this corpus. The help topics describe `:=` but never call it
+# a walrus:
+
+# %%
+absent = pipeline.answer("What is the walrus operator?")
+print(absent.text)
+print("walrus" in " ".join(document.text for document in documents))
+
+# %% [markdown]
+# The confidence is a probability that the corpus holds the answer, fitted on questions of which we
+# know that. Notebook 05 measures how far it can be trusted.
+#
+# ## The same passages, read by a language model
+#
+# SmolLM2 has 135 million weights, a thousandth of what large chat services use. It gets the very
+# same passages for the first question:
+
+# %%
+from rag_helpers import RagPipeline
+
+chat = RagPipeline(pipeline.retriever, generator)
+print(chat.answer("What happens when I divide by zero?").text)
+
+# %% [markdown]
+# Compare it with the sentence above. A language model writes fluently whether or not it has read
+# well, so fluency is no evidence. Notebooks 04 and 05 measure this, and notebook 06 trains it.
+
+# %%
+from rag_helpers.plots import plot_scores_by_rank
+
+shown = {f"{a.question[:34]}…": a.hits for a in (answer, wrong, absent)}
+axes = plot_scores_by_rank(shown)
+
+# %% [markdown]
+# ## Where the time goes
+#
+# For the chat model almost all of it goes into generating:
+
+# %%
+from rag_helpers.plots import plot_stages
+
+times = [chat.answer(a.question).timings_ms for a in (answer, wrong, absent)]
+axes = plot_stages(times)
+
+# %% [markdown]
+# ## Ask it yourself
+#
+# Twenty questions whose answers stand in the corpus are in the list; your own are better. Open a
+# citation to see the sentence that supports the answer, marked in its passage.
+
+# %%
+from rag_helpers.evaluation import example_questions
+from rag_helpers.widgets import QuestionBox
+
+box = QuestionBox(pipeline.stream, examples=[q.question for q in example_questions(20)])
+box.run()
+box
+
+# %% [markdown]
+# **Think about it.** Ask the same question in two wordings, once with the words of the manual and
+# once as you would ask a friend. Does the same passage come first? Which step must have failed
+# when the answer is wrong, and how could you tell?
+
+# %% [markdown]
+# ## Main take-away
+#
+# - RAG is retrieve, fill a prompt, generate; each part can be swapped alone.
+# - An answer that cites its passage can be checked; one without cannot.
+# - A fluent answer says nothing about whether the corpus held it.
+#
+# **What's next:** notebook 02 cuts the documents into passages, without losing a character.

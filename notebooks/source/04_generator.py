@@ -1,0 +1,299 @@
+# %% [markdown]
+# # 4 · Generator: from passages to an answer
+#
+# **Goal:** budget a prompt, and edit one fact in a passage to see whether the answer follows.
+# **Time:** about 25 minutes, two cores, no network. **Needs:** notebook 03.
+#
+# ![Data flow; lit in this notebook: fill, generate](figures/flow_04.svg)
+#
+# A *language model* predicts the next token, again and again. It answers from what it read in
+# training and from what stands in its *prompt*. RAG puts the evidence into the prompt. Whether the
+# model then uses it is something to measure, not to assume.
+
+# %%
+from rag_helpers import load_help_topics, set_seed
+from rag_helpers.embedding import load_embedders
+from rag_helpers.pipeline import load_index
+from rag_helpers.retriever import build_retriever
+
+set_seed(0)
+documents = load_help_topics()
+index = load_index(documents)
+_, questions = load_embedders("all-MiniLM-L6-v2")
+retriever = build_retriever("dense", index, questions)
+hits = retriever.search("What happens when I divide by zero?", k=5)
+
+# %% [markdown]
+# ## Filling a prompt: the recipe's way
+#
+# The recipe joins the top k passages and lets the tokenizer cut everything after 512 tokens. A toy
+# with a limit of 12 words shows what that does:
+
+# %%
+question, passages = "Where is tea grown?", ["Tea is a drink. " * 2, "Tea is grown in Assam."]
+joined = f"Question: {question} Context: {' '.join(passages)}"
+print(" ".join(joined.split()[:12]))
+
+# %% [markdown]
+# The passage with the answer is gone, and nothing said so. On the real hits:
+
+# %%
+from rag_helpers import ChatGenerator
+from rag_helpers.prompting import recipe_prompt
+
+generator = ChatGenerator("SmolLM2-135M-Instruct")
+whole = recipe_prompt("What happens when I divide by zero?", hits)
+print(f"{generator.count_tokens(whole.text)} tokens; the recipe keeps the first 512")
+
+# %% [markdown]
+# ## A budget instead
+#
+# `build_prompt` counts tokens, keeps the question whole, shortens a passage only at a sentence or
+# word end, and reports what it dropped:
+
+# %%
+from rag_helpers import build_prompt
+from rag_helpers.prompting import RECIPE
+
+prompt = build_prompt(
+    "What happens when I divide by zero?",
+    hits,
+    template=RECIPE,
+    count_tokens=generator.count_tokens,
+    token_budget=512,
+)
+print(f"{prompt.tokens} tokens, {len(prompt.passages)} passages,", end=" ")
+print(f"{len(prompt.shortened)} shortened, {len(prompt.dropped)} dropped")
+
+# %%
+from rag_helpers.plots import plot_prompt_budget
+
+lengths = [generator.count_tokens(passage) for passage in prompt.passages]
+axes = plot_prompt_budget(prompt, lengths, budget=512)
+
+# %% [markdown]
+# When everything fits, the two ways give the same text, to the character:
+
+# %%
+roomy = build_prompt(
+    whole.question, hits, template=RECIPE, count_tokens=generator.count_tokens, token_budget=8000
+)
+print(roomy.text == whole.text)
+
+# %% [markdown]
+# ## Three kinds of generator
+#
+# - *Extractive*: returns the best sentence of the passages. It cannot invent, and cannot rephrase.
+# - *Encoder–decoder* (T5, BART): reads the whole input, then writes. The recipe's choice.
+# - *Chat model* (SmolLM2): a decoder tuned on instructions; it needs its own chat template.
+
+# %%
+from rag_helpers import ExtractiveGenerator, RagError, Seq2SeqGenerator
+
+generators = {"extractive": ExtractiveGenerator(), "SmolLM2": generator}
+for name in ("t5-small", "facebook/bart-base"):
+    try:
+        generators[name] = Seq2SeqGenerator(name, num_beams=4)
+    except RagError as error:
+        print(str(error).split(" (")[0])
+
+
+# %%
+def ask(question, generator, k=3):
+    found = retriever.search(question, k=k)
+    filled = build_prompt(
+        question,
+        found,
+        template=generator.template,
+        count_tokens=generator.count_tokens,
+        token_budget=generator.token_budget,
+    )
+    return generator.generate([filled])[0]
+
+
+# %%
+for question in ("What happens when I divide by zero?", "How do I skip to the next loop cycle?"):
+    print(question)
+    for name, one in generators.items():
+        print(f"  {name:<11}", " ".join(ask(question, one).text.split())[:140])
+
+# %% [markdown]
+# ## What the model sees
+#
+# A chat model was trained on messages between marks such as `<|im_start|>`. The tokenizer's *chat
+# template* sets them; a passage that holds such a mark must not be able to end the message.
+
+# %%
+from rag_helpers.prompting import CHAT
+
+chat_prompt = build_prompt(
+    "What happens when I divide by zero?",
+    hits[:1],
+    template=CHAT,
+    count_tokens=generator.count_tokens,
+    token_budget=400,
+)
+print(chat_prompt.system, "\n---\n", chat_prompt.text[:300], "…")
+
+# %% [markdown]
+# ## Beam search: a toy first
+#
+# *Greedy* decoding takes the likeliest token at every step. *Beam search* keeps several beginnings
+# and can find a likelier whole. Here the greedy path starts with "a" and ends worse:
+
+# %%
+steps = {"": {"a": 0.6, "b": 0.4}, "a": {"x": 0.5, "y": 0.5}, "b": {"x": 0.9, "y": 0.1}}
+
+
+def beam_search(width):
+    beams = [("", 1.0)]
+    for _ in range(2):
+        longer = [(t + c, p * q) for t, p in beams for c, q in steps[t].items()]
+        beams = sorted(longer, key=lambda beam: -beam[1])[:width]
+    return beams[0]
+
+
+print("greedy:", beam_search(1), "· two beams:", beam_search(2))
+
+# %% [markdown]
+# On the model, four beams cost time. Do they buy anything here?
+
+# %%
+import time
+
+for beams in (1, 4):
+    variant = generator.with_options(num_beams=beams, max_new_tokens=24)
+    began = time.perf_counter()
+    text = variant.generate([chat_prompt])[0].text
+    print(f"{beams} beams: {time.perf_counter() - began:.1f} s  {text}")
+
+# %% [markdown]
+# ## Does the answer follow the passage?
+#
+# Now the experiment that shows grounding. We take a passage, change one fact in it, and ask again.
+# If the model reads, the answer changes with the passage. If it recites, it does not.
+
+# %%
+from dataclasses import replace
+
+short = generator.with_options(max_new_tokens=24)
+
+
+def edit(hit, old, new):
+    return replace(hit, chunk=replace(hit.chunk, text=hit.chunk.text.replace(old, new)))
+
+
+def answer_from(question, passages, template=CHAT):
+    filled = build_prompt(
+        question,
+        passages,
+        template=template,
+        count_tokens=generator.count_tokens,
+        token_budget=400,
+    )
+    return short.generate([filled])[0].text
+
+
+# %%
+question = "Which exception is raised when I divide by zero?"
+right = [hit for hit in hits if "ZeroDivisionError" in hit.chunk.text][:1]
+changed = [edit(hit, "ZeroDivisionError", "BananaError") for hit in right]
+print("as written:", answer_from(question, right))
+print("edited:    ", answer_from(question, changed))
+
+# %% [markdown]
+# One example proves nothing. We do the same for questions whose answer is a single name, replace
+# the name by an invented one, and count. Beside it stands the *closed book*: the same question
+# without any passage.
+
+# %%
+from rag_helpers import Chunk, Hit
+from rag_helpers.evaluation import Judge, load_gold_split
+
+names = [q for q in load_gold_split("dev") if q.answers and q.answers[0].isidentifier()]
+judge = Judge(documents, names)
+names = [q for q in names if q.id in judge.spans][:12]
+
+
+def passage_for(question):
+    span = judge.spans[question.id]
+    text = span.text
+    return Hit(Chunk(text, span.source, span.start, span.end), 1.0, 1)
+
+
+# %%
+from rag_helpers.prompting import CLOSED_BOOK
+
+counts = {"names the fact": 0, "follows the edit": 0, "closed book": 0}
+for q in names:
+    fact, made_up = q.answers[0], "Banana" + q.answers[0].strip("_").capitalize()
+    hit = passage_for(q)
+    counts["names the fact"] += fact in answer_from(q.question, [hit])
+    counts["follows the edit"] += made_up in answer_from(q.question, [edit(hit, fact, made_up)])
+    counts["closed book"] += fact in answer_from(q.question, [], CLOSED_BOOK)
+
+# %%
+from rag_helpers.evaluation import bootstrap_interval
+from rag_helpers.plots import plot_intervals
+
+rows = {}
+for name, count in counts.items():
+    share = bootstrap_interval([1.0] * count + [0.0] * (len(names) - count))
+    rows[name] = (share.value, share.low, share.high)
+    print(f"{name:<17} {share}")
+axes = plot_intervals(rows, xlabel="share of answers", n=len(names))
+
+# %% [markdown]
+# The gap between the first row and the third is what retrieval is worth to this model. The gap
+# between the first and the second is what it recites, or fails to copy.
+#
+# ## More passages are not better
+#
+# A small model is easily led astray: watch what happens to the same question as passages are added
+# and as their order changes.
+
+# %%
+question = "Which exception is raised when I divide by zero?"
+for k in (1, 3, 5):
+    print(f"k = {k}:", " ".join(answer_from(question, hits[:k]).split())[:110])
+print("reversed:", " ".join(answer_from(question, hits[:3][::-1]).split())[:110])
+
+# %% [markdown]
+# ## Try it: the generator playground
+
+# %%
+from rag_helpers.widgets import GeneratorPlayground
+
+
+def build(question, k):
+    found = retriever.search(question, k=k) if k else []
+    return build_prompt(
+        question,
+        found,
+        template=CHAT if k else CLOSED_BOOK,
+        count_tokens=generator.count_tokens,
+        token_budget=1000,
+    )
+
+
+def stream(prompt, max_new_tokens, num_beams):
+    return generator.with_options(max_new_tokens=max_new_tokens, num_beams=num_beams).stream(prompt)
+
+
+# %%
+examples = ["What happens when I divide by zero?", "How do I stop a loop early?"]
+playground = GeneratorPlayground(build, stream, examples=examples)
+playground.run()
+playground
+
+# %% [markdown]
+# **Think about it.** Set the passages to 0 and ask again. How would a reader notice that this answer
+# rests on nothing?
+#
+# ## Main take-away
+#
+# - Budget the prompt by passage; joining and truncating drops evidence without a word.
+# - Whether an answer follows its passage can be tested: edit a fact and look.
+# - Beams and more passages cost time; measure what they buy.
+#
+# **What's next:** notebook 05 puts the parts together and asks how good the whole is.

@@ -1,0 +1,474 @@
+# %% [markdown]
+# # 6 · Fine-tuning: both halves, on a laptop, with proof
+#
+# **Goal:** train the retriever and the generator, and see what got better, what got worse, and what
+# a better prompt alone gives.
+# **Time:** about 25 minutes, two cores, no network. **Needs:** notebook 05.
+#
+# ![Data flow; lit in this notebook: embed, generate](figures/flow_06.svg)
+#
+# *Fine-tuning* goes on with a model's training, on examples of your own. It is optional, and it is
+# the step where people fool themselves most easily: so everything here is measured on questions
+# that were not trained on, before and after.
+
+# %%
+import os
+
+from rag_helpers import load_help_topics, set_seed
+
+set_seed(0)
+profile = os.environ.get("RAG_PROFILE", "quick")
+quick = profile != "full"
+sizes = {
+    "retriever pairs": 64 if quick else 10_000,
+    "generator pairs": 64 if quick else 10_000,
+    "questions to read": 60 if quick else 150,
+}
+print(profile, sizes)
+
+# %% [markdown]
+# The quick profile trains on 64 examples of each kind, so that this notebook takes minutes. Start
+# Jupyter with the environment variable `RAG_PROFILE=full` for all of them.
+
+# %%
+from rag_helpers.evaluation import Judge, load_gold_split
+from rag_helpers.pipeline import load_index
+
+documents = load_help_topics()
+index = load_index(documents)
+train, dev = load_gold_split("train"), load_gold_split("dev")
+print(len(train), "questions to train on,", len(dev), "to measure on;", len(index), "chunks")
+
+# %% [markdown]
+# ## Is anything in both sets?
+#
+# A question about the same passage in both sets would make every figure below too good. The check
+# compares the evidence by its runs of five words, and refuses to go on when it finds any.
+
+# %%
+from rag_helpers.fine_tuning import check_overlap, evidence_texts
+
+check_overlap(evidence_texts(train, documents), evidence_texts(dev, documents))
+print("no passage stands in both")
+
+# %% [markdown]
+# ## The retriever's lesson: a toy first
+#
+# *Contrastive* training pulls a question towards its own passage and pushes the others away. Take
+# three questions and three passages as vectors of two numbers; their products are the scores, the
+# diagonal is right. The loss is the cross-entropy of each row:
+
+# %%
+import numpy as np
+import torch
+
+questions = np.array([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]])
+passages = np.array([[0.8, 0.6], [0.0, 1.0], [1.0, 0.0]])
+scores = 20 * questions @ passages.T
+probability = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+by_hand = -np.log(probability.diagonal()).mean()
+by_torch = torch.nn.functional.cross_entropy(torch.tensor(scores), torch.arange(3))
+print(probability.round(2), np.isclose(by_hand, float(by_torch)), round(by_hand, 2), sep="\n")
+
+# %% [markdown]
+# The second question prefers its own passage already, the diagonal says. The first and the third
+# prefer each other's: they give nearly all of the loss, and so nearly all of the push. The factor 20
+# sharpens cosines, which lie close together.
+#
+# ## Pairs from the corpus
+#
+# Each training question stands beside the chunk that holds its evidence.
+
+# %%
+from rag_helpers.fine_tuning import build_retriever_pairs
+
+answerable = [question for question in train if question.answers]
+pairs = build_retriever_pairs(answerable[: sizes["retriever pairs"]], documents, index.chunks)
+print(len(pairs), "pairs;", pairs[0].question, "→", " ".join(pairs[0].passage.split())[:90])
+
+# %% [markdown]
+# ## Hard negatives, and false ones
+#
+# Passages that *look* right teach the most. We take them from what the untuned retriever finds. But
+# the same passage stands in several topics here: how many of its best hits are right after all?
+
+# %%
+from rag_helpers import DenseRetriever, SentenceEmbedder
+from rag_helpers.fine_tuning import is_right, mine_hard_negatives
+from rag_helpers.retriever.passages import headed_text
+
+embedder = SentenceEmbedder("all-MiniLM-L6-v2", dtype="auto")
+untuned = DenseRetriever(index, embedder)
+found = [(pair, hit) for pair in pairs for hit in untuned.search(pair.question, k=3)]
+false = sum(is_right(pair, headed_text(hit.chunk)) for pair, hit in found)
+print(f"{false} of the {len(found)} best hits are right: taught as wrong, they would undo the rest")
+
+# %%
+pairs = mine_hard_negatives(pairs, untuned.search, count=1)
+print("?", pairs[1].question)
+print("+", " ".join(pairs[1].passage.split())[:100])
+print("-", " ".join(pairs[1].negatives[0].split())[:100])
+
+# %% [markdown]
+# ## Training the retriever
+#
+# All 22 million weights could be trained. *LoRA* (Hu et al., 2022) leaves them as they are and puts
+# two thin matrices beside each layer: far fewer numbers, and an adapter small enough to mail.
+
+# %%
+from pathlib import Path
+
+from rag_helpers.fine_tuning import train_retriever
+
+
+def show(step):
+    if step.loss is not None and step.step % max(1, step.steps // 4) == 0:
+        print(f"step {step.step} of {step.steps}: loss {step.loss:.2f}")
+
+
+folder = Path("my_adapters")
+tuned = train_retriever(pairs, folder / "retriever", batch_size=16, dtype="auto", on_step=show)
+
+# %%
+print(f"{tuned.trained_parameters:,} of {tuned.parameters:,} numbers trained")
+print(f"{tuned.seconds:.0f} s, peak memory {tuned.peak_memory_mb / 1000:.1f} GB")
+size = (tuned.folder / "adapter_model.safetensors").stat().st_size
+print(f"adapter: {size / 1e6:.1f} MB")
+
+# %% [markdown]
+# ## Did it get better?
+#
+# The tuned encoder gives other vectors, so the corpus is embedded again: an index belongs to the
+# model that made it. Then both retrievers get the same dev questions.
+
+# %%
+from rag_helpers import ChunkIndex
+from rag_helpers.retriever import embed_chunks
+
+adapted = SentenceEmbedder("all-MiniLM-L6-v2", dtype="auto", adapter=tuned.folder)
+new_index = ChunkIndex(adapted.dimension, metric=adapted.metric, model=adapted.name)
+new_index.add(index.chunks, embed_chunks(index.chunks, adapted, with_heading=True))
+retuned = DenseRetriever(new_index, adapted)
+
+# %%
+judge = Judge(documents, dev)
+asked = [question for question in dev if question.id in judge.spans]
+
+
+def reciprocal_ranks(retriever):
+    ranks = [judge.first_right(q.id, retriever.search(q.question, k=10)) for q in asked]
+    return np.array([1 / rank if rank else 0.0 for rank in ranks])
+
+
+before, after = reciprocal_ranks(untuned), reciprocal_ranks(retuned)
+
+# %% [markdown]
+# A gain is worth telling only with its interval, and the interval must be *paired*: the same
+# questions, before and after.
+
+# %%
+from rag_helpers.evaluation import paired_test
+
+
+def tell(name, old, new):
+    gain = paired_test(new, old)
+    print(f"{name}: {np.mean(old):.3f} → {np.mean(new):.3f}, gain {gain.difference}, n = {gain.n}")
+    if gain.difference.low <= 0 <= gain.difference.high:
+        print(
+            "The interval includes 0: this says neither that it got better nor that it got worse."
+        )
+
+
+tell("recall@5", before >= 1 / 5, after >= 1 / 5)
+tell("MRR@10", before, after)
+
+# %% [markdown]
+# A mean hides what it is a mean of. Some questions got better, others worse:
+
+# %%
+change = after - before
+print((change > 0).sum(), "better,", (change < 0).sum(), "worse,", (change == 0).sum(), "the same")
+for place in [*np.argsort(-change)[:3], *np.argsort(change)[:3]]:
+    print(f"{before[place]:.2f} → {after[place]:.2f}  {asked[place].question}")
+
+# %% [markdown]
+# ## Overfitting, on purpose
+#
+# Eight pairs, every weight free, many steps. The training loss falls to nothing. What happens to
+# questions that were not trained on? (The passages are the bare evidence here, to be quick.)
+
+# %%
+from rag_helpers.fine_tuning import RetrieverPair
+
+texts = [" ".join(judge.spans[question.id].text.split()) for question in asked]
+evidence = evidence_texts(train, documents)
+few = [RetrieverPair(q.id, q.question, evidence[q.id]) for q in answerable if q.id in evidence][:8]
+
+
+def score(embed):
+    similarity = embed([question.question for question in asked]) @ embed(texts).T
+    return float((similarity.argmax(axis=1) == np.arange(len(asked))).mean())
+
+
+# %%
+overfitted = train_retriever(
+    few,
+    folder / "overfitted",
+    method="full",
+    epochs=12,
+    batch_size=8,
+    learning_rate=3e-4,
+    dtype="auto",
+    score=score,
+    evaluate_every=4,
+)
+steps, shares = zip(*overfitted.scores, strict=True)
+losses = dict(overfitted.losses)
+at_start = score(embedder.embed)
+print(f"dev questions whose evidence comes first: {at_start:.3f} untuned")
+print({step: round(share, 3) for step, share in overfitted.scores})
+
+# %%
+from rag_helpers.plots import plot_training
+
+axes = plot_training(
+    [0, *steps],
+    {
+        "training loss": [losses[1], *(losses[step] for step in steps)],
+        "share right on unseen questions": [at_start, *shares],
+    },
+    ylabel="loss, or share",
+)
+
+# %% [markdown]
+# The loss alone would have told a success story. This is why `train_retriever` takes a `score`, keeps
+# the weights of the best one, and stops when `patience` runs out.
+#
+# ## The generator's lesson
+#
+# A prompt as it will be asked, and the answer that should follow: short, and copied from the
+# context. The full profile adds prompts with a wrong passage, whose answer is *not in the context*;
+# with so few examples it would learn little else (in a trial with 18 such prompts among 71 it declined
+# 92 % of the right passages too).
+
+# %%
+from rag_helpers import ChatGenerator, split_by_structure
+from rag_helpers.fine_tuning import NOT_IN_CONTEXT, build_generator_pairs
+
+generator = ChatGenerator("SmolLM2-135M-Instruct", max_new_tokens=24, batch_size=12)
+short_chunks = split_by_structure(documents, max_words=60)
+
+
+def prompts_for(gold, count, **options):
+    return build_generator_pairs(
+        gold[:count], documents, short_chunks, count_tokens=generator.count_tokens, **options
+    )
+
+
+gold = answerable if quick else train
+lessons = prompts_for(gold, sizes["generator pairs"], unanswerable=0 if quick else 0.25)
+declined = sum(pair.answer == NOT_IN_CONTEXT for pair in lessons)
+print(len(lessons), "prompts,", declined, "of them to be declined")
+print("…", " ".join(lessons[0].prompt.text.split())[-160:], "→", lessons[0].answer)
+
+# %% [markdown]
+# The *loss* counts the answer's tokens alone. By hand, on one pair: the model's log-probability of
+# each token of the answer, given everything before it.
+
+# %%
+pair = lessons[0]
+likelihood = generator.log_likelihood([pair.prompt], [pair.answer])[0]
+print(f"{pair.answer!r}: mean log-probability {likelihood:.2f} per token")
+print(
+    f"the model gives a token of the right answer {np.exp(likelihood):.1%} on (geometric) average"
+)
+
+# %% [markdown]
+# ## Before: what a better prompt alone gives
+#
+# An untuned model can be *asked* for short answers. That costs no training, so it is the baseline
+# to beat: without it, a change of format is easily sold as a gain in reading.
+
+# %%
+from rag_helpers.prompting import FEW_SHOT, SHORT_ANSWER
+
+exam = {
+    name: prompts_for(asked, sizes["questions to read"], unanswerable=0.15, **options)
+    for name, options in {
+        "plain prompt": {},
+        "asked to be short": {"template": SHORT_ANSWER},
+        "two examples": {"template": FEW_SHOT},
+    }.items()
+}
+print({name: len(pairs) for name, pairs in exam.items()})
+
+# %%
+import time
+
+known = {question.id: question.answers for question in dev}
+answers, seconds = {}, {}
+for name, exam_pairs in exam.items():
+    began = time.perf_counter()
+    generations = generator.generate([pair.prompt for pair in exam_pairs])
+    seconds[name] = (time.perf_counter() - began) / len(exam_pairs)
+    answers[name] = {p.id: g.text for p, g in zip(exam_pairs, generations, strict=True)}
+
+# %% [markdown]
+# ## Training the generator
+
+# %%
+from rag_helpers.fine_tuning import train_generator
+
+trained = train_generator(lessons, folder / "generator", batch_size=4, on_step=show)
+print(f"{trained.seconds:.0f} s, peak memory {trained.peak_memory_mb / 1000:.1f} GB")
+print(f"{trained.trained_parameters:,} of {trained.parameters:,} numbers trained")
+
+# %%
+steps, losses = zip(*trained.losses, strict=True)
+axes = plot_training(steps, {"generator, 4 pairs a step": losses}, ylabel="loss per answer token")
+
+# %%
+tuned_generator = ChatGenerator(
+    "SmolLM2-135M-Instruct", adapter=trained.folder, max_new_tokens=24, batch_size=12
+)
+began = time.perf_counter()
+generations = tuned_generator.generate([pair.prompt for pair in exam["plain prompt"]])
+seconds["tuned"] = (time.perf_counter() - began) / len(generations)
+answers["tuned"] = {p.id: g.text for p, g in zip(exam["plain prompt"], generations, strict=True)}
+
+# %% [markdown]
+# ## After: the same questions, side by side
+
+# %%
+from rag_helpers.evaluation import bootstrap_interval, contains_answer, exact_match, token_f1
+
+answered = [pair.id for pair in exam["plain prompt"] if pair.answer != NOT_IN_CONTEXT]
+values = {
+    metric.__name__: {
+        name: np.array([metric(texts[i], known[i]) for i in answered])
+        for name, texts in answers.items()
+    }
+    for metric in (exact_match, token_f1, contains_answer)
+}
+for metric, by_system in values.items():
+    row = "  ".join(f"{name} {value.mean():.2f}" for name, value in by_system.items())
+    print(f"{metric:<16} {row}   (n = {len(answered)})")
+
+# %%
+from rag_helpers.plots import plot_intervals
+
+rows = {name: bootstrap_interval(value) for name, value in values["token_f1"].items()}
+axes = plot_intervals(
+    {name: (row.value, row.low, row.high) for name, row in rows.items()},
+    xlabel="token F1",
+    n=len(answered),
+)
+
+# %%
+for metric, by_system in values.items():
+    best_prompt = max(list(by_system)[:-1], key=lambda name: by_system[name].mean())
+    tell(f"{metric}, {best_prompt} → tuned", by_system[best_prompt], by_system["tuned"])
+
+# %% [markdown]
+# *Exact match* and *F1* reward the format as well as the reading. *Contains the answer* rewards
+# reading alone, and long answers most. Only where all three move the same way is the model a better
+# reader.
+#
+# Does it decline when the passage is a wrong one, and only then?
+
+# %%
+for name, texts in answers.items():
+    says_no = {i: "not in the context" in text.lower() for i, text in texts.items()}
+    wrong = [no for i, no in says_no.items() if i not in set(answered)]
+    right = [says_no[i] for i in answered]
+    print(
+        f"{name:<18} declines {np.mean(wrong):.2f} of wrong passages, {np.mean(right):.2f} of right"
+    )
+
+# %%
+f1 = values["token_f1"]
+order = np.argsort(f1["tuned"] - f1["plain prompt"])
+for place in [order[-1], order[-2], order[0], order[1]]:
+    name = answered[place]
+    question = next(question for question in dev if question.id == name)
+    print(f"{question.question}  (known: {question.answers[0]})")
+    for system in ("plain prompt", "tuned"):
+        print(f"   {system:<13} {' '.join(answers[system][name].split())[:90]}")
+
+# %% [markdown]
+# ## What it cost
+
+# %%
+for name, value in seconds.items():
+    print(f"{name:<18} {value:.2f} s an answer")
+for name, run in {"retriever": tuned, "generator": trained}.items():
+    print(f"training the {name:<9} {run.seconds:.0f} s, {run.peak_memory_mb / 1000:.1f} GB")
+
+# %% [markdown]
+# Short answers are quicker too: the time goes into tokens.
+#
+# ## Encoder–decoders: the recipe's path
+#
+# T5 and BART are trained with `Seq2SeqTrainer`, every weight of them. Where the model is not on
+# this disk, one sentence says so.
+
+# %%
+from rag_helpers import RagError
+from rag_helpers.fine_tuning import train_seq2seq
+from rag_helpers.prompting import RECIPE
+
+try:
+    recipe_lessons = prompts_for(answerable, sizes["generator pairs"], template=RECIPE)
+    train_seq2seq(recipe_lessons, folder / "t5-small", model="t5-small", epochs=1, on_step=show)
+except RagError as error:
+    print("Not here:", str(error).splitlines()[0][:150])
+
+# %% [markdown]
+# ## The adapters that come with the course
+#
+# Notebooks 01 to 05 run the models as published. Adapters that were trained on all of the train
+# questions may lie in `rag_helpers/data/adapters`; `RAG_ADAPTERS=off` turns them off everywhere.
+
+# %%
+from rag_helpers.models import lora_adapter
+
+shipped = {name: lora_adapter(name) for name in ("all-MiniLM-L6-v2", "SmolLM2-135M-Instruct")}
+for name, place in shipped.items():
+    print(
+        f"{name:<24}", "here" if place else "not here: `python -m rag_helpers adapters` trains it"
+    )
+
+# %% [markdown]
+# ## Ask old and new the same question
+
+# %%
+from rag_helpers import HybridRetriever, KeywordRetriever, RagPipeline
+from rag_helpers.evaluation import example_questions
+from rag_helpers.widgets import CompareBox
+
+keyword = KeywordRetriever(index.chunks)
+old = RagPipeline(HybridRetriever([untuned, keyword]), generator, k=2)
+new = RagPipeline(HybridRetriever([retuned, keyword]), tuned_generator, k=2)
+compare_box = CompareBox(
+    {"as published": old.answer, "tuned": new.answer},
+    examples=[question.question for question in example_questions(12)],
+)
+compare_box
+
+# %%
+for name, pipeline in {"as published": old, "tuned": new}.items():
+    answer = pipeline.answer("What happens when I divide by zero?")
+    print(f"{name:<13} {answer.text}")
+
+# %% [markdown]
+# **Think about it.** The examples in the list are training questions. What does that say about how
+# impressed to be by the tuned answers to them? Ask something of your own instead.
+#
+# ## Main take-away
+#
+# - Measure on questions that were not trained on, paired, with an interval; say so when it holds 0.
+# - Passages that are right elsewhere in the corpus must not be taught as wrong.
+# - Try a better prompt first; it costs nothing.
+# - A falling training loss proves nothing.
+#
+# **What's next:** notebook 07 makes the system fast and puts it behind an API.

@@ -1,0 +1,302 @@
+"""The command line: ``python -m rag_helpers``, installed as ``rag-helpers`` too.
+
+Each command is one function and one row of `COMMANDS`: those that answer from
+documents are in `commands`, those that set up are here. The set-up commands run
+on the standard library alone; the others move into ``.venv`` by themselves when
+the Python that started them has none of the packages.
+
+The module parses arguments and reports errors. It does not know how anything
+is installed, searched, generated or scored.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rag_helpers import commands
+from rag_helpers.errors import RagError
+from rag_helpers.installation import (
+    Installation,
+    InstallationError,
+    clean,
+    open_lab,
+    run_stages,
+    stages,
+)
+
+__all__ = ["COMMANDS", "Command", "main"]
+
+INSTALLATION = Installation(Path(__file__).resolve().parents[1])
+PROGRAM = "python -m rag_helpers"
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command.
+
+    Parameters
+    ----------
+    name : str
+        How it is called.
+    summary : str
+        What it does, in a line.
+    run : callable
+        Takes the parsed options, returns the exit code.
+    options : callable, optional
+        Adds its options to a parser.
+    more : str
+        Ends the command's help: examples, or what else to know.
+    needs_packages : bool
+        Whether it cannot run on the standard library alone.
+    """
+
+    name: str
+    summary: str
+    run: Callable[[argparse.Namespace], int]
+    options: Callable[[argparse.ArgumentParser], None] | None = None
+    more: str = ""
+    needs_packages: bool = False
+
+
+def _install(options: argparse.Namespace) -> int:
+    INSTALLATION.install(dev=options.dev)
+    return 0
+
+
+def _install_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--dev", action="store_true", help="add the linters and test tools")
+
+
+def _lab(options: argparse.Namespace) -> int:
+    INSTALLATION.install()
+    return open_lab(INSTALLATION, browser=not options.no_browser, port=options.port)
+
+
+def _lab_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--no-browser", action="store_true", help="print the address, open nothing")
+    parser.add_argument("--port", type=int, metavar="N", help="default: first free one from 8888")
+
+
+def _run_stages(options: argparse.Namespace) -> int:
+    INSTALLATION.install(dev=True)
+    return run_stages(INSTALLATION, stages(options.command))
+
+
+def _notebooks(options: argparse.Namespace) -> int:
+    INSTALLATION.install(dev=True)
+    return INSTALLATION.run(["rag_helpers.notebook_builder", *options.names])
+
+
+def _notebooks_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("names", nargs="*", help="beginnings of names, such as 02; default: all")
+
+
+def _clean(options: argparse.Namespace) -> int:
+    deleted = clean(INSTALLATION, everything=options.all)
+    print(f"Deleted {len(deleted)} files and folders.")
+    return 0
+
+
+def _clean_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--all", action="store_true", help="delete .venv as well")
+
+
+def _check(options: argparse.Namespace) -> int:
+    from rag_helpers.environment import CheckResult, check_environment
+
+    results = check_environment()
+    # Other Pythons may have the packages too (conda, Colab): then .venv does not matter.
+    if INSTALLATION.is_current or not _has_packages():
+        reason = INSTALLATION.reason_to_install()
+        cure = f"Run `{PROGRAM} install`." if reason else ""
+        results.insert(0, CheckResult(".venv", not reason, reason or "in step", cure))
+    width = max(len(result.name) for result in results)
+    for result in results:
+        line = f"{'OK' if result.ok else 'FAIL':<5}{result.name:<{width}}  {result.detail}"
+        print(f"{line}  -> {result.cure}" if result.cure else line)
+    failed = sum(not result.ok for result in results)
+    print(f"{failed} of {len(results)} checks failed." if failed else "All is well.")
+    return 1 if failed else 0
+
+
+COMMANDS = (
+    Command(
+        "install",
+        "make .venv and install everything into it, or repair it",
+        _install,
+        _install_options,
+        "Set TORCH=cpu to take PyTorch's small CPU build. Running it again is quick and safe:\n"
+        "what an interrupted installation left undone is done.",
+    ),
+    Command("lab", "open the notebooks in JupyterLab (installs first)", _lab, _lab_options),
+    Command(
+        "check",
+        "report what works on this machine, and the cure for what does not",
+        _check,
+        more="Exit code 1 when a line says FAIL. For lint, types and tests see check-code.",
+    ),
+    Command(
+        "ask",
+        "answer a question from the Python help topics or your own documents",
+        commands.ask,
+        commands.add_ask_options,
+        f'Examples:\n{PROGRAM} ask "What happens when I divide by zero?"\n'
+        f'{PROGRAM} ask "How do I return goods?" --corpus my_documents --k 3\n'
+        f'{PROGRAM} ask "What is a decorator?" --generator extractive --json',
+        needs_packages=True,
+    ),
+    Command(
+        "index",
+        "build, change and inspect an index of documents",
+        commands.index,
+        commands.add_index_options,
+        f"Examples:\n{PROGRAM} index build my_index --corpus my_documents\n"
+        f"{PROGRAM} index add my_index my_documents/new.md\n"
+        f"{PROGRAM} index remove my_index old.md\n"
+        f'{PROGRAM} ask "How do I return goods?" --index my_index',
+        needs_packages=True,
+    ),
+    Command(
+        "evaluate",
+        "measure retrieval and answers on questions with known answers",
+        commands.evaluate,
+        commands.add_evaluate_options,
+        f"Examples:\n{PROGRAM} evaluate --split dev --retrieval-only\n"
+        f"{PROGRAM} evaluate --gold my_questions.jsonl --corpus my_documents\n"
+        f"{PROGRAM} evaluate --squad dev-v1.1.json --limit 100 --json\n\n"
+        "A gold file has one JSON object a line: id, question, answers, evidence, source, kind.\n"
+        "An interrupted run goes on where it stopped.",
+        needs_packages=True,
+    ),
+    Command(
+        "serve",
+        "answer over HTTP: a REST API and a small web page",
+        commands.serve,
+        commands.add_serve_options,
+        f"Examples:\n{PROGRAM} serve --port 8080\n"
+        f"{PROGRAM} serve --corpus my_documents --generator extractive\n"
+        "Further settings are variables such as RAG_API_KEY, RAG_QUEUE_SIZE and RAG_TIMEOUT_S;\n"
+        "to listen on anything but this machine, RAG_API_KEY must be set.",
+        needs_packages=True,
+    ),
+    Command(
+        "adapters",
+        "train the adapters that come with the course, and measure them",
+        commands.adapters,
+        commands.add_adapters_options,
+        f"Examples:\n{PROGRAM} adapters --xquad xquad.en.json\n"
+        f"{PROGRAM} adapters --only retriever --limit 32 --folder my_adapters\n\n"
+        "An interrupted training goes on where it stopped.",
+        needs_packages=True,
+    ),
+    Command("check-code", "lint, types, fast tests, notebooks against sources", _run_stages),
+    Command("test", "lint, types, all tests, all notebooks, browser", _run_stages),
+    Command("test-slow", "the tests that take minutes", _run_stages),
+    Command(
+        "notebooks",
+        "execute the notebooks' sources and write the notebooks",
+        _notebooks,
+        _notebooks_options,
+        f"Example: {PROGRAM} notebooks 02 03",
+    ),
+    Command("clean", "delete caches and build leftovers", _clean, _clean_options),
+)
+
+
+def _parser() -> argparse.ArgumentParser:
+    start = (
+        "To begin:\n"
+        f"  {PROGRAM} install\n"
+        f"  {PROGRAM} lab\n"
+        f'  {PROGRAM} ask "What happens when I divide by zero?"\n\n'
+        f"`{PROGRAM} COMMAND --help` explains a command."
+    )
+    layout = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM,
+        description="A course on retrieval-augmented generation, from the command line.",
+        epilog=start,
+        formatter_class=layout,
+    )
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND")
+    for command in COMMANDS:
+        sub = subparsers.add_parser(
+            command.name,
+            help=command.summary,
+            description=f"{command.summary[0].upper()}{command.summary[1:]}.",
+            epilog=command.more,
+            formatter_class=layout,
+        )
+        if command.options is not None:
+            command.options(sub)
+    return parser
+
+
+def _has_packages() -> bool:
+    """Whether this Python has the packages that the seven steps need."""
+    needed = ("numpy", "torch", "faiss", "sentence_transformers")
+    return all(importlib.util.find_spec(name) is not None for name in needed)
+
+
+def _run(arguments: Sequence[str]) -> int:
+    if sys.version_info < (3, 11):  # noqa: UP036 (the reader's Python may be any)
+        raise InstallationError(
+            f"This is Python {sys.version.split()[0]}, and 3.11 or newer is needed; install it, "
+            "then start it by name, such as: python3.11 -m rag_helpers install"
+        )
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.command is None:
+        parser.print_help()
+        return 0
+    command = next(command for command in COMMANDS if command.name == options.command)
+    if (command.needs_packages or command.name == "check") and not _has_packages():
+        if INSTALLATION.python.exists() and not INSTALLATION.is_current:
+            return INSTALLATION.become(["rag_helpers", *arguments])
+        if command.needs_packages:
+            raise InstallationError(
+                f"`{command.name}` needs packages that are not installed; run: {PROGRAM} install"
+            )
+    return command.run(options)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Words after the program's name; by default those it was started with.
+
+    Returns
+    -------
+    int
+        0 on success, 1 when a check or test failed, 2 when the input was
+        wrong, 130 when interrupted. Errors are one sentence on stderr.
+
+    Examples
+    --------
+    >>> main(["ask", "--k", "none"])
+    Traceback (most recent call last):
+    SystemExit: 2
+    """
+    for stream in (sys.stdout, sys.stderr):
+        # A console that lacks a character shows a question mark rather than a stack trace.
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+    try:
+        return _run(sys.argv[1:] if arguments is None else arguments)
+    except (RagError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

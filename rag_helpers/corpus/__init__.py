@@ -1,0 +1,41 @@
+"""Step 2: texts become cleaned documents.
+
+What is read, cleaned and compared here is text; the package does not know of
+chunks, tokens, vectors or models.
+"""
+
+from rag_helpers.corpus.cleaning import (
+    STOP_WORDS,
+    CleanText,
+    clean_pages,
+    clean_text,
+    find_title,
+    remove_stop_words,
+)
+from rag_helpers.corpus.duplicates import containment, find_near_duplicates, fingerprint
+from rag_helpers.corpus.files import SUFFIXES, load_files, load_squad
+from rag_helpers.corpus.help_topics import REFERENCE_PYTHON, describe, load_help_topics
+from rag_helpers.corpus.reading import MAX_FILE_MB
+from rag_helpers.corpus.tables import from_dataset, load_dataset_documents, load_dataset_rows
+
+__all__ = [
+    "MAX_FILE_MB",
+    "REFERENCE_PYTHON",
+    "STOP_WORDS",
+    "SUFFIXES",
+    "CleanText",
+    "clean_pages",
+    "clean_text",
+    "containment",
+    "describe",
+    "find_near_duplicates",
+    "find_title",
+    "fingerprint",
+    "from_dataset",
+    "load_dataset_documents",
+    "load_dataset_rows",
+    "load_files",
+    "load_help_topics",
+    "load_squad",
+    "remove_stop_words",
+]

@@ -1,0 +1,47 @@
+"""Fits the confidence: train and dev questions, answerable against unanswerable.
+
+Run it after retrieval changes: ``python rag_helpers/data/calibration/fit.py``.
+"""
+
+from pathlib import Path
+
+from rag_helpers.corpus import load_help_topics
+from rag_helpers.embedding import load_embedders
+from rag_helpers.evaluation import auroc_interval, fit_calibration, load_gold_split
+from rag_helpers.pipeline import RetrievalConfidence, load_index
+from rag_helpers.retriever import build_retriever
+
+K = 5
+
+
+def fit() -> None:
+    """Write the calibration and say how well it tells the two kinds apart."""
+    index = load_index(load_help_topics())
+    _, questions = load_embedders("all-MiniLM-L6-v2")
+    retriever = build_retriever("hybrid", index, questions)
+    confidence = RetrievalConfidence(index, questions)
+
+    def features(split):
+        gold = load_gold_split(split)
+        rows = [confidence.features(q.question, retriever.search(q.question, K)) for q in gold]
+        return rows, [bool(q.answers) for q in gold]
+
+    rows, labels = features("train")
+    for split in ("dev",):
+        held_out, truth = features(split)
+        columns = {name: [row[name] for row in rows] for name in rows[0]}
+        trained = fit_calibration(columns, labels)
+        scores = [trained.confidence(row) for row in held_out]
+        print(f"fitted on train, {split} AUROC {auroc_interval(scores, truth)}")
+        for name in rows[0]:
+            alone = auroc_interval([row[name] for row in held_out], truth)
+            print(f"  {name} alone {alone}")
+        rows, labels = rows + held_out, labels + truth
+    columns = {name: [row[name] for row in rows] for name in rows[0]}
+    final = fit_calibration(columns, labels)
+    Path(__file__).with_name("retrieval.json").write_text(final.to_json() + "\n", encoding="utf-8")
+    print(final)
+
+
+if __name__ == "__main__":
+    fit()

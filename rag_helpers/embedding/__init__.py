@@ -1,0 +1,79 @@
+"""Turns texts into vectors: one encoder for all texts, or DPR's pair of encoders.
+
+Both read texts in batches of like length and give float32 rows. What an encoder does not read,
+because a text is longer than `max_tokens`, is not in its vector; `count_tokens` tells beforehand.
+
+The module knows nothing of chunks, indexes or scores.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rag_helpers.embedding.dpr import DprEmbedder
+from rag_helpers.embedding.folders import is_dpr
+from rag_helpers.embedding.sentence import SentenceEmbedder
+from rag_helpers.errors import InvalidInputError
+from rag_helpers.models import resolve
+
+__all__ = ["DprEmbedder", "SentenceEmbedder", "load_embedders"]
+
+_DPR_SIDES = ("ctx_encoder", "question_encoder")
+
+
+def load_embedders(
+    name: str | Path,
+    *,
+    batch_size: int = 32,
+    dtype: str = "float32",
+    adapter: str | Path | None = None,
+) -> tuple[SentenceEmbedder | DprEmbedder, SentenceEmbedder | DprEmbedder]:
+    """Return the embedder for passages and the embedder for questions.
+
+    Parameters
+    ----------
+    name : str or Path
+        Name or folder, as `rag_helpers.models.resolve` takes it. Either name of DPR's pair gives
+        the pair; folders of a pair must differ by ``ctx_encoder`` and ``question_encoder``.
+    batch_size : int
+        Texts computed at once.
+    dtype : str
+        ``"float32"``, ``"bfloat16"`` or ``"auto"``.
+
+    Returns
+    -------
+    tuple of two embedders
+        For passages, for questions; the same object twice where one encoder reads both.
+
+    Raises
+    ------
+    InvalidInputError
+        If a DPR folder's name does not tell where its counterpart is.
+    ModelNotFoundError, ModelIntegrityError
+        As `rag_helpers.models.resolve` raises them.
+
+    Examples
+    --------
+    >>> passages, questions = load_embedders("all-MiniLM-L6-v2")
+    >>> passages is questions
+    True
+    """
+    folder = resolve(name)
+    if not is_dpr(folder):
+        embedder = SentenceEmbedder(name, batch_size=batch_size, dtype=dtype, adapter=adapter)
+        return embedder, embedder
+    if adapter not in (None, "auto"):
+        raise InvalidInputError(f"{name} is one of DPR's encoders, which take no adapter.")
+    whole = str(name)
+    side = next((side for side in _DPR_SIDES if side in whole), None)
+    if side is None:
+        raise InvalidInputError(
+            f"{name} is one encoder of a DPR pair, and its name does not tell the other's; "
+            "name the folders …ctx_encoder… and …question_encoder…, or use DprEmbedder twice."
+        )
+    head, _, tail = whole.rpartition(side)
+    passages, questions = (
+        DprEmbedder(type(name)(head + which + tail), batch_size=batch_size, dtype=dtype)
+        for which in _DPR_SIDES
+    )
+    return passages, questions

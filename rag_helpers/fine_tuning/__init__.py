@@ -1,0 +1,41 @@
+"""Step 6: both halves trained, on a laptop, with proof."""
+
+from __future__ import annotations
+
+from rag_helpers.fine_tuning.checks import check_overlap, check_pairs, check_room
+from rag_helpers.fine_tuning.generator_training import train_generator
+from rag_helpers.fine_tuning.pairs import (
+    NOT_IN_CONTEXT,
+    GeneratorPair,
+    RetrieverPair,
+    build_generator_pairs,
+    build_retriever_pairs,
+    evidence_texts,
+    is_right,
+    mine_hard_negatives,
+    pairs_from_headings,
+)
+from rag_helpers.fine_tuning.retriever_training import compatible_batches, train_retriever
+from rag_helpers.fine_tuning.runs import TrainingResult, TrainingStep
+from rag_helpers.fine_tuning.seq2seq_training import train_seq2seq
+
+__all__ = [
+    "NOT_IN_CONTEXT",
+    "GeneratorPair",
+    "RetrieverPair",
+    "TrainingResult",
+    "TrainingStep",
+    "build_generator_pairs",
+    "build_retriever_pairs",
+    "check_overlap",
+    "check_pairs",
+    "check_room",
+    "compatible_batches",
+    "evidence_texts",
+    "is_right",
+    "mine_hard_negatives",
+    "pairs_from_headings",
+    "train_generator",
+    "train_retriever",
+    "train_seq2seq",
+]

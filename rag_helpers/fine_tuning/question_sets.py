@@ -1,0 +1,146 @@
+"""What the shipped adapters learn from and are measured on.
+
+The module knows which questions and articles are for what; it trains nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from rag_helpers.corpus import load_help_topics, load_squad
+from rag_helpers.embedding import SentenceEmbedder
+from rag_helpers.errors import TrainingError
+from rag_helpers.evaluation import load_gold_split, load_squad_gold
+from rag_helpers.fine_tuning.checks import check_overlap
+from rag_helpers.fine_tuning.pairs import Search, evidence_texts
+from rag_helpers.pipeline import load_index, whole_documents
+from rag_helpers.records import Chunk, Document, GoldQuestion
+from rag_helpers.retriever import DenseRetriever
+
+__all__ = ["ENCODER", "QuestionSet", "cut_set", "evidence_of", "load_question_sets"]
+
+ENCODER = "all-MiniLM-L6-v2"
+
+# XQuAD's titles by what they may be used for; its other articles are for the last look alone.
+_TRAIN_TITLES = frozenset(
+    {
+        "Chloroplast",
+        "Civil_disobedience",
+        "Computational_complexity_theory",
+        "Economic_inequality",
+        "Force",
+        "Huguenot",
+        "Immune_system",
+        "Kenya",
+        "Normans",
+        "Prime_number",
+        "Southern_California",
+        "Victoria_and_Albert_Museum",
+        "Warsaw",
+        "Yuan_dynasty",
+    }
+)
+_CHOOSE_TITLES = frozenset({"Black_Death", "Geology", "Oxygen", "Sky_(United_Kingdom)"})
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionSet:
+    """Questions with the corpus they are about, as it is searched.
+
+    Parameters
+    ----------
+    name : str
+        As a card names it.
+    licence : str
+        Of the questions and the texts.
+    gold : tuple of GoldQuestion
+        The questions.
+    documents : tuple of Document
+        The corpus.
+    chunks : tuple of Chunk
+        The corpus, cut.
+    """
+
+    name: str
+    licence: str
+    gold: tuple[GoldQuestion, ...]
+    documents: tuple[Document, ...]
+    chunks: tuple[Chunk, ...]
+
+    def search_with(self, embedder: SentenceEmbedder) -> Search:
+        """Return a dense search over the chunks; the index is kept in the cache."""
+        index = load_index(self.documents, model=ENCODER, chunks=self.chunks)
+        return DenseRetriever(index, embedder).search
+
+
+def load_question_sets(
+    squad: str | Path | None = None,
+) -> tuple[list[QuestionSet], list[QuestionSet]]:
+    """Load what is trained on, and what is measured on.
+
+    Parameters
+    ----------
+    squad : str or Path, optional
+        XQuAD's English file, in SQuAD's format.
+
+    Returns
+    -------
+    tuple of list of QuestionSet
+        For training, for measuring.
+
+    Raises
+    ------
+    TrainingError
+        If evidence stands in both, or the file holds none of the articles.
+    """
+    help_topics = tuple(load_help_topics())
+    chunks = tuple(load_index(help_topics, model=ENCODER).chunks)
+    topics, own = "Python help topics", "questions MIT, texts PSF-2.0"
+    train, measure = (
+        [QuestionSet(f"{topics}, {split}", own, tuple(load_gold_split(split)), help_topics, chunks)]
+        for split in ("train", "dev")
+    )
+    if squad is not None:
+        gold, documents = load_squad_gold(squad), load_squad(squad)
+        for sets, titles, part in (
+            (train, _TRAIN_TITLES, "train"),
+            (measure, _CHOOSE_TITLES, "choose"),
+        ):
+            texts = tuple(d for d in documents if d.source.rpartition("#")[0] in titles)
+            asked = tuple(q for q in gold if str(q.source).rpartition("#")[0] in titles)
+            if not texts or not asked:
+                raise TrainingError(
+                    f"{squad} holds none of XQuAD's articles for {part!r}, such as "
+                    f"{min(titles)}; give xquad.en.json, or leave it out."
+                )
+            sets.append(
+                QuestionSet(
+                    f"XQuAD (English), {part} articles",
+                    "CC-BY-SA-4.0",
+                    asked,
+                    texts,
+                    tuple(whole_documents(texts)),
+                )
+            )
+    for one in train:
+        for other in measure:
+            check_overlap(evidence_of(one), evidence_of(other))
+    return train, measure
+
+
+def evidence_of(questions: QuestionSet) -> Mapping[str, str]:
+    """Return the text of each question's evidence, by its id."""
+    return evidence_texts(questions.gold, questions.documents)
+
+
+def cut_set(questions: QuestionSet, limit: int) -> QuestionSet:
+    """Return the same set with at most `limit` questions."""
+    return QuestionSet(
+        questions.name,
+        questions.licence,
+        questions.gold[:limit],
+        questions.documents,
+        questions.chunks,
+    )

@@ -1,0 +1,231 @@
+"""The adapters that come with the course: trained, measured, and saved with a card each.
+
+They learn from the train questions over the Python help topics and, where its
+file is named, from XQuAD's articles set aside for training. They are measured
+on dev questions and on articles set aside for choosing; no test question is
+read here.
+
+The module does not know how training works.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from rag_helpers.embedding import SentenceEmbedder
+from rag_helpers.environment import cache_folder, note
+from rag_helpers.errors import TrainingError
+from rag_helpers.fine_tuning.export import export_adapter, write_card
+from rag_helpers.fine_tuning.generator_training import train_generator
+from rag_helpers.fine_tuning.measuring import (
+    answer_scores,
+    compare_scores,
+    dev_score,
+    retrieval_scores,
+)
+from rag_helpers.fine_tuning.pairs import (
+    GeneratorPair,
+    build_generator_pairs,
+    build_retriever_pairs,
+    mine_hard_negatives,
+)
+from rag_helpers.fine_tuning.question_sets import (
+    ENCODER,
+    QuestionSet,
+    cut_set,
+    load_question_sets,
+)
+from rag_helpers.fine_tuning.retriever_training import train_retriever
+from rag_helpers.fine_tuning.runs import TrainingStep
+from rag_helpers.generator import ChatGenerator
+
+__all__ = [
+    "ADAPTERS_FOLDER",
+    "QuestionSet",
+    "export_adapter",
+    "load_question_sets",
+    "make_adapters",
+]
+
+ADAPTERS_FOLDER = Path(__file__).parents[1] / "data" / "adapters"
+_READER = "SmolLM2-135M-Instruct"
+_LIMIT_MB = 25
+_EXAM = 60  # prompts measured per set: before and after, they take about as long as training
+_HELD_OUT = 12  # prompts per set whose loss tells which step to keep
+
+# Chosen on dev questions and on the articles for choosing.
+RETRIEVER_SETTINGS: dict[str, Any] = {
+    "rank": 16,
+    "epochs": 1.0,
+    "batch_size": 32,
+    "learning_rate": 5e-4,
+    "negatives": 1,
+    "dtype": "auto",
+}
+GENERATOR_SETTINGS: dict[str, Any] = {
+    "rank": 16,
+    "epochs": 1.0,
+    "batch_size": 8,
+    "learning_rate": 5e-4,
+}
+
+
+def make_adapters(
+    folder: str | Path = ADAPTERS_FOLDER,
+    *,
+    squad: str | Path | None = None,
+    limit: int | None = None,
+    which: Sequence[str] = ("retriever", "generator"),
+    seed: int = 0,
+    resume: bool = True,
+    on_step: Callable[[TrainingStep], None] | None = None,
+) -> list[Path]:
+    """Train, measure and save the adapters of both halves.
+
+    A run that was stopped goes on where it was. What was there before is
+    replaced when all is done.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Gets a folder per model.
+    squad : str or Path, optional
+        XQuAD's English file. Without it the help topics are all there is.
+    limit : int, optional
+        Most training questions per set, for a trial.
+    which : sequence of str
+        ``"retriever"``, ``"generator"`` or both.
+    seed : int
+        The same seed, data and machine give the same adapters.
+    resume : bool
+        Whether an unfinished training goes on; False begins anew.
+    on_step : callable, optional
+        Told of every training step.
+
+    Returns
+    -------
+    list of Path
+        The adapters' folders.
+
+    Raises
+    ------
+    TrainingError
+        If something cannot be trained on; before any long work where that can
+        be seen.
+    """
+    if unknown := sorted(set(which) - {"retriever", "generator"}):
+        raise TrainingError(f"There is no half called {unknown[0]!r}; give retriever, generator.")
+    train, measure = load_question_sets(squad)
+    if squad is None:
+        note("Without XQuAD's file, the adapters learn from the help topics alone.")
+    if limit is not None:
+        train = [cut_set(questions, limit) for questions in train]
+        measure = [cut_set(questions, limit) for questions in measure]
+    work = cache_folder() / "training"
+    if not resume:
+        shutil.rmtree(work, ignore_errors=True)
+    made = []
+    if "retriever" in which:
+        made.append(_make_retriever(Path(folder), work, train, measure, seed, on_step))
+    if "generator" in which:
+        made.append(_make_generator(Path(folder), work, train, measure, seed, on_step))
+    size_mb = sum(f.stat().st_size for f in Path(folder).rglob("*") if f.is_file()) / 1e6
+    if size_mb > _LIMIT_MB:
+        raise TrainingError(
+            f"{folder} takes {size_mb:.1f} MB and the limit is {_LIMIT_MB}; train with a smaller "
+            "rank, or delete what does not belong there."
+        )
+    return made
+
+
+def _make_retriever(
+    folder: Path,
+    work: Path,
+    train: Sequence[QuestionSet],
+    measure: Sequence[QuestionSet],
+    seed: int,
+    on_step: Callable[[TrainingStep], None] | None,
+) -> Path:
+    plain = SentenceEmbedder(ENCODER, dtype="auto")
+    pairs = []
+    for questions in train:
+        own = build_retriever_pairs(questions.gold, questions.documents, questions.chunks)
+        pairs += mine_hard_negatives(own, questions.search_with(plain), count=1)
+    topics = measure[0]
+    steps = max(1, round(len(pairs) / RETRIEVER_SETTINGS["batch_size"]))
+    result = train_retriever(
+        pairs,
+        work / "retriever",
+        model=ENCODER,
+        score=dev_score(topics.gold, topics.documents, topics.chunks, topics.search_with(plain)),
+        evaluate_every=max(1, steps // 3),
+        seed=seed,
+        on_step=on_step,
+        **RETRIEVER_SETTINGS,
+    )
+    tuned = SentenceEmbedder(ENCODER, dtype="auto", adapter=result.folder)
+    gains = {}
+    for questions in measure:
+        corpus = (questions.gold, questions.documents, questions.chunks)
+        gains[questions.name] = compare_scores(
+            retrieval_scores(plain, *corpus), retrieval_scores(tuned, *corpus)
+        )
+    card = write_card(ENCODER, RETRIEVER_SETTINGS, seed, train, len(pairs), result, gains)
+    return export_adapter(result.folder, folder / ENCODER, base=ENCODER, card=card)
+
+
+def _make_generator(
+    folder: Path,
+    work: Path,
+    train: Sequence[QuestionSet],
+    measure: Sequence[QuestionSet],
+    seed: int,
+    on_step: Callable[[TrainingStep], None] | None,
+) -> Path:
+    plain = ChatGenerator(_READER, max_new_tokens=32)
+    embedder = SentenceEmbedder(ENCODER, dtype="auto")
+    pairs = [pair for questions in train for pair in _prompts(questions, plain, embedder, seed)]
+    exams = {q.name: (q, _prompts(q, plain, embedder, seed)[:_EXAM]) for q in measure}
+    held_out = [pair for _, exam in exams.values() for pair in exam[:_HELD_OUT]]
+    steps = max(1, round(len(pairs) / GENERATOR_SETTINGS["batch_size"]))
+    result = train_generator(
+        pairs,
+        work / "generator",
+        model=_READER,
+        held_out=held_out,
+        evaluate_every=max(1, steps // 3),
+        seed=seed,
+        on_step=on_step,
+        **GENERATOR_SETTINGS,
+    )
+    tuned = ChatGenerator(_READER, adapter=result.folder, max_new_tokens=32)
+    gains = {}
+    for name, (questions, exam) in exams.items():
+        known = {question.id: question.answers for question in questions.gold}
+        gains[name] = compare_scores(
+            answer_scores(plain, exam, known), answer_scores(tuned, exam, known)
+        )
+    card = write_card(_READER, GENERATOR_SETTINGS, seed, train, len(pairs), result, gains)
+    return export_adapter(result.folder, folder / _READER, base=_READER, card=card)
+
+
+def _prompts(
+    questions: QuestionSet, generator: ChatGenerator, embedder: SentenceEmbedder, seed: int
+) -> list[GeneratorPair]:
+    """Return prompts with one passage and with two, half of the questions each."""
+    pairs = []
+    for place, passages in enumerate((1, 2)):
+        pairs += build_generator_pairs(
+            questions.gold[place::2],
+            questions.documents,
+            questions.chunks,
+            count_tokens=generator.count_tokens,
+            search=questions.search_with(embedder),
+            token_budget=900,
+            passages=passages,
+            seed=seed,
+        )
+    return pairs

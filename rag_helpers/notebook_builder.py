@@ -1,0 +1,356 @@
+"""Builds the notebooks: ``notebooks/source/*.py`` → executed, static ``.ipynb``.
+
+The percent-format sources are the only hand-edited form. Every notebook is
+executed from top to bottom; an error in a cell, or inside a widget, fails the
+build. Saved widgets do not open again in JupyterLab ("Error
+displaying widget"), so each one is replaced by a picture of itself.
+
+The module knows nothing of what the notebooks teach.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import os
+import re
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from html import unescape
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from rag_helpers.errors import InvalidInputError, RagError
+from rag_helpers.widget_pictures import WIDGET_VIEW, find_chromium, render_html, take_picture
+
+__all__ = ["NotebookError", "build", "check", "freeze_widgets", "main", "read_source"]
+
+NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
+LARGEST_NOTEBOOK = 500_000  # bytes
+LANGUAGE = {"name": "python", "file_extension": ".py", "mimetype": "text/x-python"}
+# Where Jupyter and IPython keep what they write, below the repository's .jupyter.
+JUPYTER_FOLDERS = {
+    "JUPYTER_CONFIG_DIR": "config",
+    "JUPYTER_DATA_DIR": "data",
+    "JUPYTER_RUNTIME_DIR": "runtime",
+    "IPYTHONDIR": "ipython",
+    "MPLCONFIGDIR": "matplotlib",
+}
+WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
+_TAG = re.compile(r"<[^>]*>")
+
+Notebook: TypeAlias = Any  # nbformat's NotebookNode: a dictionary with attributes
+
+
+class NotebookError(RagError):
+    """A notebook failed, or is out of step with its source."""
+
+
+def read_source(path: Path) -> Notebook:
+    """Turn a percent-format source into a notebook without outputs.
+
+    Cell ids are their positions, so that a rebuild changes nothing but outputs.
+
+    Parameters
+    ----------
+    path : Path
+        The source.
+
+    Returns
+    -------
+    NotebookNode
+
+    Raises
+    ------
+    InvalidInputError
+        If there is no such source.
+    """
+    import jupytext
+
+    if not path.is_file():
+        raise InvalidInputError(f"{path} is not there; name one of {path.parent}.")
+    notebook = jupytext.read(path, fmt="py:percent")
+    for position, cell in enumerate(notebook.cells):
+        cell.id = f"cell-{position:03d}"
+        cell.metadata.pop("lines_to_next_cell", None)
+    notebook.metadata = {
+        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+        "language_info": dict(LANGUAGE),
+    }
+    notebook.nbformat, notebook.nbformat_minor = 4, 5
+    return notebook
+
+
+@contextmanager
+def _jupyter_inside(repository: Path) -> Iterator[None]:
+    """Keep what Jupyter writes in the repository, as long as notebooks run."""
+    before = {name: os.environ.get(name) for name in JUPYTER_FOLDERS}
+    for name, folder in JUPYTER_FOLDERS.items():
+        path = repository / ".jupyter" / folder
+        path.mkdir(parents=True, exist_ok=True)  # IPython writes elsewhere if it is not there
+        os.environ[name] = str(path)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _execute(notebook: Notebook, folder: Path, timeout: int) -> None:
+    """Run every cell in place."""
+    from nbclient import NotebookClient
+    from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+
+    client = NotebookClient(
+        notebook,
+        timeout=timeout,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(folder)}},
+        store_widget_state=True,
+    )
+    try:
+        with _jupyter_inside(folder.parent):
+            client.execute()
+    except CellExecutionError as error:
+        raise NotebookError(f"A cell failed:\n{error}") from error
+    except CellTimeoutError as error:
+        raise NotebookError(f"A cell took over {timeout} s; make it do less.") from error
+    except DeadKernelError as error:
+        raise NotebookError("The kernel died, perhaps for want of memory; use less.") from error
+
+
+def _widget_states(notebook: Notebook) -> dict[str, Any]:
+    return dict(notebook.metadata.get("widgets", {}).get(WIDGET_STATE, {}).get("state", {}))
+
+
+def _find_errors(notebook: Notebook) -> list[str]:
+    """Errors in outputs, and those that callbacks left inside Output widgets."""
+    outputs = [
+        (f"cell {position}", output)
+        for position, cell in enumerate(notebook.cells)
+        for output in cell.get("outputs", [])
+    ]
+    outputs += [
+        (f"widget {identity[:8]}", output)
+        for identity, model in _widget_states(notebook).items()
+        for output in model["state"].get("outputs", [])
+    ]
+    errors = [
+        f"{where}: {output['ename']}: {output['evalue']}"
+        for where, output in outputs
+        if output["output_type"] == "error"
+    ]
+    # A callback's exception is only logged, to the cell's stderr.
+    errors += [
+        f"{where}: {output['text'].strip().splitlines()[-1]}"
+        for where, output in outputs
+        if output["output_type"] == "stream"
+        and output["name"] == "stderr"
+        and "Traceback (most recent call last)" in output["text"]
+    ]
+    # The course's own widgets catch it and say it in an alert.
+    errors += [
+        f"widget {identity[:8]}: {unescape(_TAG.sub('', model['state']['value']))}"
+        for identity, model in _widget_states(notebook).items()
+        if "role='alert'" in str(model["state"].get("value", ""))
+    ]
+    return errors
+
+
+def freeze_widgets(notebook: Notebook, *, chromium: Path | None) -> int:
+    """Replace every widget in the outputs by a picture and drop the widget state.
+
+    Parameters
+    ----------
+    notebook : NotebookNode
+        Executed with its widget state; changed in place.
+    chromium : Path or None
+        Browser that takes the pictures; without it the widget is kept as
+        static HTML, which GitHub shows without its colours.
+
+    Returns
+    -------
+    int
+        How many widgets were replaced; those that show nothing are dropped.
+    """
+    states = _widget_states(notebook)
+    frozen = 0
+    for cell in notebook.cells:
+        kept = []
+        for output in cell.get("outputs", []):
+            if view := output.get("data", {}).get(WIDGET_VIEW):
+                html = render_html(view["model_id"], states)
+                if not html:
+                    continue
+                data = {"text/plain": "A picture of the widget; run the cell to use it."}
+                if chromium is None:
+                    data["text/html"] = html
+                else:
+                    picture = take_picture(html, chromium)
+                    data["image/png"] = base64.b64encode(picture).decode("ascii")
+                output.update(output_type="display_data", data=data, metadata={})
+                output.pop("execution_count", None)
+                frozen += 1
+            kept.append(output)
+        if "outputs" in cell:
+            cell.outputs = kept
+    notebook.metadata.pop("widgets", None)
+    return frozen
+
+
+def _tidy(notebook: Notebook) -> None:
+    """Drop what differs between two equal runs, and join split stream outputs."""
+    notebook.metadata.language_info = dict(LANGUAGE)  # the kernel adds its exact version
+    for cell in notebook.cells:
+        if cell.cell_type != "code":
+            continue
+        cell.metadata.pop("execution", None)
+        joined: list[Any] = []
+        for output in cell.outputs:
+            if (
+                joined
+                and output.output_type == "stream" == joined[-1].output_type
+                and output.name == joined[-1].name
+            ):
+                joined[-1].text += output.text
+            else:
+                joined.append(output)
+        for output in joined:
+            if output.output_type == "stream":
+                # A progress bar overwrites its line: what it overwrote was never meant to stay.
+                output.text = re.sub(r"[^\n]*\r", "", output.text)
+                # Where this machine keeps things is nobody else's business.
+                output.text = output.text.replace(str(Path.home()), "~")
+                output.text = re.sub(r"\S*ipykernel_\d+\S+\.py", "<cell>", output.text)
+        cell.outputs = [o for o in joined if o.output_type != "stream" or o.text.strip()]
+
+
+def build(name: str, *, folder: Path = NOTEBOOKS, timeout: int = 600, write: bool = True) -> float:
+    """Execute one source and write the notebook beside it, atomically.
+
+    Parameters
+    ----------
+    name : str
+        Stem of the source, such as ``"02_chunking"``.
+    folder : Path
+        The notebooks' folder.
+    timeout : int, default 600
+        Seconds that one cell may take.
+    write : bool, default True
+        Whether to keep the result; a test run throws it away.
+
+    Returns
+    -------
+    float
+        Seconds that the execution took.
+
+    Raises
+    ------
+    NotebookError
+        When a cell or a widget callback fails, or the result is too large.
+    """
+    import nbformat
+
+    notebook = read_source(folder / "source" / f"{name}.py")
+    began = time.perf_counter()
+    _execute(notebook, folder, timeout)
+    seconds = time.perf_counter() - began
+    if errors := _find_errors(notebook):
+        raise NotebookError(f"{name}: " + "; ".join(errors))
+    freeze_widgets(notebook, chromium=find_chromium() if write else None)
+    _tidy(notebook)
+    content = (nbformat.writes(notebook) + "\n").encode()
+    if len(content) > LARGEST_NOTEBOOK:
+        raise NotebookError(
+            f"{name} would take {len(content):,} bytes and the limit is {LARGEST_NOTEBOOK:,}; "
+            "print less or draw smaller figures."
+        )
+    if write:
+        target = folder / f"{name}.ipynb"
+        temporary = target.with_suffix(".ipynb.new")
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(target)
+    return seconds
+
+
+def check(name: str, *, folder: Path = NOTEBOOKS) -> list[str]:
+    """Compare a committed notebook with its source; no cell is run.
+
+    Returns
+    -------
+    list of str
+        What is wrong, a sentence each; empty when all is well.
+    """
+    import nbformat
+
+    path = folder / f"{name}.ipynb"
+    if not path.exists():
+        return [f"{path.name} is missing; run `make notebooks`."]
+    source = read_source(folder / "source" / f"{name}.py")
+    notebook = nbformat.read(path, as_version=4)
+    faults = [f"{path.name}: {error}" for error in _find_errors(notebook)]
+    if [(c.cell_type, c.source) for c in source.cells] != [
+        (c.cell_type, c.source) for c in notebook.cells
+    ]:
+        faults.append(f"{path.name} is out of step with its source; run `make notebooks`.")
+    if "widgets" in notebook.metadata:
+        faults.append(f"{path.name} holds widget state, which GitHub calls invalid.")
+    if WIDGET_VIEW in path.read_text(encoding="utf-8"):
+        faults.append(f"{path.name} holds a live widget, which does not open again.")
+    if path.stat().st_size > LARGEST_NOTEBOOK:
+        faults.append(
+            f"{path.name} takes {path.stat().st_size:,} bytes; the limit is {LARGEST_NOTEBOOK:,}."
+        )
+    for position, cell in enumerate(notebook.cells):
+        if cell.cell_type == "code" and cell.source.strip() and cell.execution_count is None:
+            faults.append(f"{path.name}: cell {position} was never run.")
+    return faults
+
+
+def _names(folder: Path, wanted: Sequence[str]) -> list[str]:
+    every = sorted(path.stem for path in (folder / "source").glob("[0-9]*.py"))
+    names = [name for name in every if not wanted or any(name.startswith(w) for w in wanted)]
+    if not names:
+        raise InvalidInputError(f"No notebook begins with {list(wanted)}; there are {every}.")
+    return names
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the builder from the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m rag_helpers.notebook_builder",
+        description="Execute the notebooks' sources and write the notebooks.",
+    )
+    parser.add_argument("names", nargs="*", help="first letters of names, such as 02; default: all")
+    parser.add_argument("--check", action="store_true", help="compare with sources, run nothing")
+    parser.add_argument("--dry-run", action="store_true", help="execute, but write nothing")
+    options = parser.parse_args(arguments)
+    write = sys.stdout.write
+    try:
+        names = _names(NOTEBOOKS, options.names)
+        if options.check:
+            faults = [fault for name in names for fault in check(name)]
+            write("\n".join([*faults, f"{len(names)} notebooks checked, {len(faults)} faults\n"]))
+            return 1 if faults else 0
+        if not options.dry_run and find_chromium() is None:
+            sys.stderr.write("No Chromium is installed: widgets are kept as HTML, not pictures.\n")
+        for name in names:
+            seconds = build(name, write=not options.dry_run)
+            write(f"{name}: executed in {seconds:.0f} s\n")
+            sys.stdout.flush()
+    except RagError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

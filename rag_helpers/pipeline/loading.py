@@ -1,0 +1,189 @@
+"""The course's default pipeline, and the index that it keeps.
+
+The module chooses and joins parts; it does not know how any of them works.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import sha256
+from pathlib import Path
+
+from rag_helpers.chunking import split_by_structure
+from rag_helpers.corpus import fingerprint, load_files, load_help_topics
+from rag_helpers.embedding import load_embedders
+from rag_helpers.environment import cache_folder
+from rag_helpers.errors import IndexIntegrityError
+from rag_helpers.generator import load_generator
+from rag_helpers.index import ChunkIndex
+from rag_helpers.pipeline.confidence import RetrievalConfidence
+from rag_helpers.pipeline.rag import RagPipeline
+from rag_helpers.records import Chunk, Document
+from rag_helpers.retriever import build_retriever, embed_chunks
+
+__all__ = ["build_index", "load_index", "load_pipeline", "pipeline_over", "whole_documents"]
+
+# The confidence is a probability: below one half the corpus more likely lacks the answer.
+MIN_CONFIDENCE = 0.5
+
+
+def build_index(
+    documents: Sequence[Document],
+    *,
+    model: str = "all-MiniLM-L6-v2",
+    chunks: Sequence[Chunk] | None = None,
+    with_heading: bool = True,
+) -> ChunkIndex:
+    """Chunk and embed documents into a new index.
+
+    Parameters
+    ----------
+    documents : sequence of Document
+        The corpus.
+    model : str, default "all-MiniLM-L6-v2"
+        Name or folder of the embedder.
+    chunks : sequence of Chunk, optional
+        Cut in another way; by default by structure, at most 150 words each.
+    with_heading : bool, default True
+        Whether the title and heading are embedded in front of the text.
+
+    Returns
+    -------
+    ChunkIndex
+        Holding every chunk and its vector.
+    """
+    passages, _ = load_embedders(model)
+    if chunks is None:
+        chunks = split_by_structure(documents)
+    index = ChunkIndex(passages.dimension, metric=passages.metric, model=passages.name)
+    index.add(chunks, embed_chunks(chunks, passages, with_heading=with_heading))
+    return index
+
+
+def load_pipeline(
+    *,
+    corpus: str | Path | None = None,
+    index: str | Path | None = None,
+    model: str = "all-MiniLM-L6-v2",
+    retriever: str = "hybrid",
+    generator: str = "extractive",
+    k: int = 5,
+) -> RagPipeline:
+    """Build the course's default pipeline, ready to answer.
+
+    The index is kept in the cache folder under a name that depends on the
+    corpus' text and the model, so that the second call takes seconds.
+
+    Parameters
+    ----------
+    corpus : str or Path, optional
+        A file or folder of documents; by default the Python help topics.
+    index : str or Path, optional
+        A saved index folder; then `corpus` is not read.
+    model : str, default "all-MiniLM-L6-v2"
+        Name or folder of the embedder.
+    retriever : {"dense", "keyword", "hybrid"}, default "hybrid"
+        How to search.
+    generator : str, default "extractive"
+        ``"extractive"`` (the best sentence), or a model's name or folder. Over
+        three passages the untuned chat model is right less often: 4 of 12
+        questions against 8.
+    k : int, default 5
+        How many passages to retrieve.
+
+    Returns
+    -------
+    RagPipeline
+        With the index, the retriever and the generator loaded.
+    """
+    if index is not None:
+        passages, _ = load_embedders(model)
+        chunk_index = ChunkIndex.load(index, model=passages.name)
+    else:
+        documents = load_help_topics() if corpus is None else load_files(corpus)
+        chunk_index = load_index(documents, model=model)
+    return pipeline_over(chunk_index, model=model, retriever=retriever, generator=generator, k=k)
+
+
+def pipeline_over(
+    index: ChunkIndex,
+    *,
+    model: str = "all-MiniLM-L6-v2",
+    retriever: str = "hybrid",
+    generator: str = "extractive",
+    k: int = 5,
+) -> RagPipeline:
+    """Put the course's default parts around an index.
+
+    Parameters
+    ----------
+    index : ChunkIndex
+        What is searched; the pipeline follows its changes.
+    model, retriever, generator, k
+        As for `load_pipeline`.
+
+    Returns
+    -------
+    RagPipeline
+        Ready to answer.
+    """
+    _, questions = load_embedders(model)
+    return RagPipeline(
+        build_retriever(retriever, index, questions),
+        load_generator(generator),
+        k=k,
+        confidence=RetrievalConfidence(index, questions),
+        threshold=MIN_CONFIDENCE,
+    )
+
+
+def load_index(
+    documents: Sequence[Document],
+    *,
+    model: str = "all-MiniLM-L6-v2",
+    chunks: Sequence[Chunk] | None = None,
+) -> ChunkIndex:
+    """Return the index of a corpus, from the cache folder or made anew and kept there.
+
+    Parameters
+    ----------
+    documents : sequence of Document
+        The corpus.
+    model : str, default "all-MiniLM-L6-v2"
+        Name or folder of the embedder.
+    chunks : sequence of Chunk, optional
+        Cut in another way; by default by structure, at most 150 words each.
+
+    Returns
+    -------
+    ChunkIndex
+        The kept one is found by the corpus, the chunks and the model.
+    """
+    if chunks is None:
+        chunks = split_by_structure(documents)
+    corpus = fingerprint(documents)
+    cut = sha256("\n".join([corpus, *map(repr, chunks)]).encode()).hexdigest()
+    folder = cache_folder() / "indexes" / f"{cut[:16]}-{Path(model).name}"
+    if folder.exists():
+        try:
+            return ChunkIndex.load(folder)
+        except IndexIntegrityError:
+            # The cache is ours to rebuild; a damaged entry is only lost time.
+            pass
+    index = build_index(documents, model=model, chunks=chunks)
+    index.save(folder, corpus=corpus)
+    return index
+
+
+def whole_documents(documents: Sequence[Document]) -> list[Chunk]:
+    """Return one chunk per document, for corpora that come in passages already.
+
+    Examples
+    --------
+    >>> [chunk.id for chunk in whole_documents([Document("Ice melts.", "ice")])]
+    ['ice#0-10']
+    """
+    return [
+        Chunk(document.text, document.source, 0, len(document.text), title=document.title)
+        for document in documents
+    ]

@@ -1,0 +1,205 @@
+"""Retriever, prompt and generator put together.
+
+The module does not know how a retriever searches, how a generator writes, or
+what the right answer would have been.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, TypeAlias
+
+from rag_helpers.errors import InvalidInputError
+from rag_helpers.pipeline.citations import cite
+from rag_helpers.prompting import PromptTemplate, build_prompt
+from rag_helpers.records import Answer, Generation, Hit, Metadata, Prompt, Retriever
+
+__all__ = ["ConfidenceFunction", "RagPipeline"]
+
+ConfidenceFunction: TypeAlias = Callable[[str, Sequence[Hit], Generation], float]
+
+
+class RagPipeline:
+    """Answer questions from a corpus: retrieve, fill a prompt, generate, cite.
+
+    Parameters
+    ----------
+    retriever : Retriever
+        Finds the passages.
+    generator : Generator
+        Writes the answer; one of `rag_helpers.generator`, or any object with
+        ``generate``, ``template``, ``token_budget`` and ``count_tokens``.
+    k : int, default 5
+        How many passages to retrieve.
+    template : PromptTemplate, optional
+        Overrides the generator's own.
+    token_budget : int, optional
+        Longest prompt in the generator's tokens; overrides its own.
+    tokens_per_passage : int, optional
+        Longest passage in tokens.
+    confidence : callable, optional
+        ``confidence(question, hits, generation)`` returns a value from 0 to 1;
+        without it the best hit's score, clipped to that range, is used.
+    threshold : float, default 0.0
+        Below this confidence the answer says that the corpus does not hold it.
+
+    Examples
+    --------
+    >>> from rag_helpers.generator import ExtractiveGenerator
+    >>> from rag_helpers.records import Chunk
+    >>> from rag_helpers.retriever import KeywordRetriever
+    >>> chunks = [Chunk("Ice melts at 0 degrees.", "ice", 0, 23),
+    ...           Chunk("Tea is brewed hot.", "tea", 0, 18)]
+    >>> pipeline = RagPipeline(KeywordRetriever(chunks), ExtractiveGenerator(), k=1)
+    >>> pipeline.answer("When does ice melt?").text
+    'Ice melts at 0 degrees.'
+    """
+
+    def __init__(
+        self,
+        retriever: Retriever,
+        generator: Any,  # noqa: ANN401 (a Generator with a template and a budget)
+        *,
+        k: int = 5,
+        template: PromptTemplate | None = None,
+        token_budget: int | None = None,
+        tokens_per_passage: int | None = None,
+        confidence: ConfidenceFunction | None = None,
+        threshold: float = 0.0,
+    ) -> None:
+        if k < 1:
+            raise InvalidInputError(f"k is {k}; retrieve at least 1 passage.")
+        if not 0.0 <= threshold <= 1.0:
+            raise InvalidInputError(f"threshold is {threshold}; give a value from 0 to 1.")
+        self.retriever = retriever
+        self.generator = generator
+        self.k = k
+        self.template = template or generator.template
+        self.token_budget = token_budget or generator.token_budget
+        self.tokens_per_passage = tokens_per_passage
+        self.confidence = confidence
+        self.threshold = threshold
+
+    def answer(
+        self, question: str, *, k: int | None = None, where: Metadata | None = None
+    ) -> Answer:
+        """Answer one question.
+
+        Parameters
+        ----------
+        question : str
+            What to answer; must hold more than white space.
+        k : int, optional
+            Overrides the pipeline's number of passages.
+        where : Mapping, optional
+            Metadata that every passage must match.
+
+        Returns
+        -------
+        Answer
+            With its citations, prompt, confidence and timings.
+
+        Raises
+        ------
+        InvalidInputError
+            When the question is blank, or too long for the generator.
+        """
+        return self.answer_many([question], k=k, where=where)[0]
+
+    def answer_many(
+        self, questions: Sequence[str], *, k: int | None = None, where: Metadata | None = None
+    ) -> list[Answer]:
+        """Answer several questions, generating in one batch.
+
+        ``timings_ms["generate"]`` is then the batch's time divided by the
+        number of questions.
+        """
+        prepared = [self._prepare(question, k, where) for question in questions]
+        if not prepared:
+            return []
+        began = time.perf_counter()
+        generations = self.generator.generate([prompt for _, prompt, _ in prepared])
+        generate_ms = (time.perf_counter() - began) * 1000 / len(prepared)
+        return [
+            self._finish(hits, prompt, generation, {**timings, "generate": generate_ms})
+            for (hits, prompt, timings), generation in zip(prepared, generations, strict=True)
+        ]
+
+    def stream(
+        self, question: str, *, k: int | None = None, where: Metadata | None = None
+    ) -> Iterator[str | Answer]:
+        """Yield the answer's text piece by piece, and at the end the `Answer`.
+
+        The pieces are what the generator writes; the final `Answer` may say
+        instead that the corpus does not hold it.
+        """
+        hits, prompt, timings = self._prepare(question, k, where)
+        began = time.perf_counter()
+        pieces = []
+        for piece in self.generator.stream(prompt):
+            pieces.append(piece)
+            yield piece
+        text = "".join(pieces)
+        generate_ms = (time.perf_counter() - began) * 1000
+        yield self._finish(
+            hits, prompt, Generation(text.strip()), {**timings, "generate": generate_ms}
+        )
+
+    def _prepare(
+        self, question: str, k: int | None, where: Metadata | None
+    ) -> tuple[list[Hit], Prompt, dict[str, float]]:
+        if not isinstance(question, str) or not question.strip():
+            raise InvalidInputError("The question is empty; ask in at least one word.")
+        began = time.perf_counter()
+        hits = self.retriever.search(question, self.k if k is None else k, where=where)
+        retrieved = time.perf_counter()
+        prompt = build_prompt(
+            question,
+            hits,
+            template=self.template,
+            count_tokens=self.generator.count_tokens,
+            token_budget=self.token_budget,
+            tokens_per_passage=self.tokens_per_passage,
+        )
+        done = time.perf_counter()
+        return (
+            hits,
+            prompt,
+            {"retrieve": (retrieved - began) * 1000, "prompt": (done - retrieved) * 1000},
+        )
+
+    def _finish(
+        self, hits: list[Hit], prompt: Prompt, generation: Generation, timings: Mapping[str, float]
+    ) -> Answer:
+        began = time.perf_counter()
+        citations = cite(generation.text, prompt.question, prompt.hits or hits)
+        if self.confidence is not None:
+            confidence = self.confidence(prompt.question, hits, generation)
+        else:
+            confidence = min(max(hits[0].score, 0.0), 1.0) if hits else 0.0
+        cite_ms = (time.perf_counter() - began) * 1000
+        answer = Answer(
+            question=prompt.question,
+            text=generation.text,
+            citations=citations,
+            hits=tuple(hits),
+            prompt=prompt,
+            confidence=confidence,
+            abstained=not hits or confidence < self.threshold,
+            timings_ms={**timings, "cite": cite_ms, "total": sum(timings.values()) + cite_ms},
+            retriever=str(getattr(self.retriever, "name", type(self.retriever).__name__)),
+            generator=str(getattr(self.generator, "name", type(self.generator).__name__)),
+        )
+        return replace(answer, text=_abstention(answer)) if answer.abstained else answer
+
+
+def _abstention(answer: Answer) -> str:
+    if not answer.hits:
+        return "Nothing in the corpus matches the question."
+    return (
+        "The corpus does not seem to hold the answer "
+        f"(confidence {answer.confidence:.2f}). The closest passage is in "
+        f"{answer.hits[0].chunk.source!r}; it may not be about this question."
+    )

@@ -1,0 +1,51 @@
+"""What the tests share: a corpus small enough to check by eye, and an embedder without a model."""
+
+import re
+
+import numpy as np
+import pytest
+
+from rag_helpers.records import Document
+
+
+class KeywordEmbedder:
+    """Gives each text a one-hot vector per keyword in it, so that every score can be worked out.
+
+    Texts that share no keyword have inner product 0; of unit length unless no keyword occurs.
+    """
+
+    metric = "l2"
+    max_tokens = 256
+
+    def __init__(self, keywords, name="keywords"):
+        self.keywords = tuple(keywords)
+        self.name = name
+        self.dimension = len(self.keywords)
+
+    def embed(self, texts, *, titles=None):
+        rows = np.zeros((len(texts), self.dimension), dtype=np.float32)
+        for row, text in zip(rows, texts, strict=True):
+            words = set(re.findall(r"\w+", text.lower()))
+            row[:] = [keyword in words for keyword in self.keywords]
+            row /= max(np.linalg.norm(row), 1.0)
+        return rows
+
+    def count_tokens(self, text):
+        return len(text.split())
+
+
+@pytest.fixture
+def toy_documents():
+    """Five documents; each holds one keyword of `toy_embedder`, named by its source."""
+    return [
+        Document("Ice melts at zero degrees.", "ice.txt", "Ice"),
+        Document("Tea is brewed with hot water.", "tea.txt", "Tea"),
+        Document("A bridge carries a road over a river.", "bridge.txt", "Bridges"),
+        Document("The moon turns once a month.", "moon.txt", "The moon"),
+        Document("Bread rises because yeast makes gas.", "bread.txt", "Bread"),
+    ]
+
+
+@pytest.fixture
+def toy_embedder():
+    return KeywordEmbedder(["ice", "tea", "bridge", "moon", "bread"])

@@ -1,0 +1,236 @@
+"""The measurements, on variants whose speed and quality are known beforehand."""
+
+import time
+
+import numpy as np
+import pytest
+
+from rag_helpers.errors import InvalidInputError
+from rag_helpers.optimization import (
+    imitate_vectors,
+    measure_embedders,
+    measure_generators,
+    measure_indexes,
+    model_size_mb,
+    quantize_dynamic,
+)
+from rag_helpers.records import Generation, Prompt
+
+PROMPTS = [Prompt(question, "") for question in ("a", "b", "c", "d")]
+GOLD = [["one two"], ["three"], ["four"], ["five"]]
+
+
+class FakeGenerator:
+    def __init__(self, texts, seconds=0.0):
+        self.texts = dict(zip("abcd", texts, strict=True))
+        self.seconds = seconds
+        self.calls = []
+
+    def generate(self, prompts):
+        self.calls.append([prompt.question for prompt in prompts])
+        time.sleep(self.seconds)
+        return [Generation(self.texts[prompt.question], tokens=10) for prompt in prompts]
+
+
+class FakeEmbedder:
+    def __init__(self, rows):
+        self.rows = np.asarray(rows, dtype=np.float32)
+
+    def embed(self, texts, *, titles=None):
+        return self.rows[: len(texts)]
+
+
+class TestGenerators:
+    def test_quality_is_scored_against_gold_and_against_the_first_variant(self):
+        right, wrong = (
+            FakeGenerator(["one", "three", "4", "5"]),
+            FakeGenerator(["one", "3", "4", "5"]),
+        )
+        rows = measure_generators({"a": lambda: right, "b": lambda: wrong}, PROMPTS, GOLD)
+        assert [row.name for row in rows] == ["a", "b"]
+        # "one" against "one two": precision 1, recall 1/2, F1 2/3; "three" is right: 5/3 of four.
+        assert rows[0].f1.value == pytest.approx(5 / 12)
+        assert rows[1].f1.value == pytest.approx(2 / 12)
+        assert [row.identical.value for row in rows] == [1.0, 0.75]
+        assert rows[1].identical.low < 0.75 < rows[1].identical.high
+        assert rows[1].texts == ("one", "3", "4", "5")
+
+    def test_times_are_a_prompts_own_and_leave_the_warm_up_out(self):
+        slow = FakeGenerator("wxyz", seconds=0.02)
+        [row] = measure_generators({"slow": lambda: slow}, PROMPTS, GOLD)
+        assert slow.calls == [["a"], ["a"], ["b"], ["c"], ["d"]]
+        assert 20 <= row.p50_ms <= row.p95_ms
+        # 10 tokens in 20 ms or a little more.
+        assert 50 < row.tokens_per_s <= 500
+
+    def test_loading_is_timed_apart(self):
+        def load():
+            time.sleep(0.05)
+            return FakeGenerator("wxyz")
+
+        [row] = measure_generators({"late": load}, PROMPTS, GOLD)
+        assert row.load_s >= 0.05
+        assert row.p95_ms < 50
+
+    def test_variants_are_loaded_one_after_another(self):
+        events = []
+
+        class Noisy(FakeGenerator):
+            def __init__(self, name):
+                super().__init__("wxyz")
+                self.name = name
+                events.append(f"load {name}")
+
+            def __del__(self):
+                events.append(f"drop {self.name}")
+
+        measure_generators({"a": lambda: Noisy("a"), "b": lambda: Noisy("b")}, PROMPTS, GOLD)
+        assert events[:3] == ["load a", "drop a", "load b"]
+
+    @pytest.mark.parametrize(("prompts", "gold"), [([], []), (PROMPTS, GOLD[:3])])
+    def test_prompts_and_answers_must_pair_up(self, prompts, gold):
+        with pytest.raises(InvalidInputError, match=rf"{len(prompts)} prompts and {len(gold)}"):
+            measure_generators({"a": lambda: FakeGenerator("wxyz")}, prompts, gold)
+
+    def test_there_must_be_a_reference(self):
+        with pytest.raises(InvalidInputError, match="0 variants"):
+            measure_generators({}, PROMPTS, GOLD)
+
+
+class TestEmbedders:
+    def test_the_cosine_is_each_vectors_with_its_own_reference(self):
+        # Lengths do not matter; the second text's vector is turned by 60°, whose cosine is 1/2.
+        turned = [[4.0, 0.0], [np.sqrt(3) / 2, 0.5]]
+        rows = measure_embedders(
+            {"a": lambda: FakeEmbedder([[2, 0], [0, 1]]), "b": lambda: FakeEmbedder(turned)},
+            ["x", "y"],
+        )
+        assert (rows[0].mean_cosine, rows[0].min_cosine) == (1.0, 1.0)
+        assert (rows[1].mean_cosine, rows[1].min_cosine) == pytest.approx((0.75, 0.5))
+        assert rows[1].texts_per_s > 0
+
+    def test_there_must_be_texts(self):
+        with pytest.raises(InvalidInputError, match="0 texts"):
+            measure_embedders({"a": lambda: FakeEmbedder([[1, 0]])}, [])
+
+
+@pytest.fixture(scope="module")
+def points():
+    # Eight far corners with fifty points around each.
+    random = np.random.default_rng(0)
+    corners = np.eye(8, dtype=np.float32) * 10
+    noise = random.normal(size=(400, 8)).astype(np.float32)
+    return np.repeat(corners, 50, axis=0) + noise * 0.1
+
+
+class TestIndexes:
+    def test_an_exact_index_finds_all_and_one_list_of_many_does_not(self, points):
+        kinds = {
+            "flat": ("Flat", {}),
+            "one list": ("IVF8,Flat", {"nprobe": 1}),
+            "all lists": ("IVF8,Flat", {"nprobe": 8}),
+        }
+        # Between two corners: the neighbours lie in two lists.
+        queries = (points[:5] + points[50:55]) / 2
+        flat, one, every = measure_indexes(points, queries, kinds)
+        assert (flat.recall, every.recall) == (1.0, 1.0)
+        assert one.recall < 1.0
+        # 400 vectors of 8 numbers of 4 bytes, and a header.
+        assert 0.0128 <= flat.size_mb < 0.0140
+        assert min(flat.queries_per_s, flat.build_s) > 0
+
+    @pytest.mark.parametrize(
+        ("kind", "parameters"),
+        [("Flatt", {}), ("Flat", {"nprobe": 1}), ("IVF500,Flat", {}), ("IVF8,Flat", {"probes": 1})],
+    )
+    def test_what_faiss_refuses_is_named(self, points, kind, parameters):
+        with pytest.raises(InvalidInputError, match="FAISS cannot build"):
+            measure_indexes(points, points[:1], {"x": (kind, parameters)})
+
+    @pytest.mark.parametrize("k", [0, 401])
+    def test_k_lies_within_the_vectors(self, points, k):
+        with pytest.raises(InvalidInputError, match=f"k is {k} and there are 400"):
+            measure_indexes(points, points[:1], {"flat": ("Flat", {})}, k=k)
+
+
+class TestImitation:
+    def test_neighbours_are_as_similar_as_the_real_ones(self):
+        # Pairs of unit vectors with cosine 0.8, the pairs at right angles to each other.
+        axes = np.eye(40, dtype=np.float32)
+        twins = 0.8 * axes[::2] + 0.6 * axes[1::2]
+        real = np.concatenate([axes[::2], twins])
+        made = imitate_vectors(real, 2000)
+        assert made.shape == (2000, 40)
+        assert made.dtype == np.float32
+        assert np.linalg.norm(made, axis=1) == pytest.approx(1, abs=1e-5)
+        cosines = made[:200] @ made.T
+        np.fill_diagonal(cosines, -1)
+        # The nearest of many siblings is somewhat nearer than their mean cosine.
+        assert 0.8 < np.median(cosines.max(axis=1)) < 0.95
+
+    def test_the_seed_repeats(self):
+        real = np.eye(5, dtype=np.float32)
+        assert np.array_equal(imitate_vectors(real, 9, seed=3), imitate_vectors(real, 9, seed=3))
+        assert not np.array_equal(imitate_vectors(real, 9), imitate_vectors(real, 9, seed=3))
+
+    @pytest.mark.parametrize(("rows", "count"), [(1, 5), (5, 0)])
+    def test_there_must_be_something_to_imitate(self, rows, count):
+        with pytest.raises(InvalidInputError, match=f"{rows} vectors to imitate and {count}"):
+            imitate_vectors(np.eye(5, dtype=np.float32)[:rows], count)
+
+
+class TestQuantization:
+    @pytest.fixture
+    def part(self):
+        import torch
+
+        class Part:
+            def __init__(self):
+                torch.manual_seed(0)
+                self.name = "part"
+                self.model = torch.nn.Sequential(torch.nn.Linear(64, 32), torch.nn.ReLU())
+
+        return Part()
+
+    def test_the_copy_is_smaller_and_close_and_the_original_unchanged(self, part):
+        import torch
+
+        inputs = torch.randn(16, 64, generator=torch.Generator().manual_seed(1))
+        before = part.model(inputs)
+        small = quantize_dynamic(part)
+        assert (type(small), small.name) == (type(part), "part")
+        assert torch.equal(part.model(inputs), before)
+        after = small.model(inputs)
+        assert not torch.equal(after, before)
+        # 8 bits keep about two digits: the largest of these outputs is near 1.
+        assert (after - before).abs().max() < 0.05
+        # 64 × 32 weights: 4 bytes each, then 1 byte each; the 32 biases keep 4 bytes.
+        assert model_size_mb(part) == pytest.approx((64 * 32 + 32) * 4 / 1e6)
+        assert model_size_mb(small) == pytest.approx((64 * 32 + 32 * 4) / 1e6, rel=0.05)
+
+    def test_shared_weights_count_once(self, part):
+        part.model.append(part.model[0])
+        assert model_size_mb(part) == pytest.approx((64 * 32 + 32) * 4 / 1e6)
+
+    def test_only_float32_models_are_quantized(self, part):
+        import torch
+
+        part.model.to(torch.bfloat16)
+        with pytest.raises(InvalidInputError, match="not in float32"):
+            quantize_dynamic(part)
+        with pytest.raises(InvalidInputError, match="FakeGenerator holds no torch model"):
+            quantize_dynamic(FakeGenerator("wxyz"))
+
+
+@pytest.mark.models
+def test_eight_bits_turn_the_embedders_vectors():
+    from rag_helpers.embedding import SentenceEmbedder
+
+    texts = ["Division by zero raises an exception.", "A loop ends at break."]
+    variants = {"fp32": SentenceEmbedder, "int8": lambda: quantize_dynamic(SentenceEmbedder())}
+    fp32, int8 = measure_embedders(variants, texts)
+    # Far from another text's vector, and visibly not the same.
+    assert 0.8 < int8.min_cosine < 0.999
+    # 22.7 million parameters of 4 bytes; the word vectors, 30,522 × 384, stay as they are.
+    assert fp32.size_mb == pytest.approx(90.9, abs=1)
+    assert int8.size_mb == pytest.approx(46.9 + (90.9 - 46.9) / 4, abs=1)

@@ -1,0 +1,281 @@
+"""The pipeline: composed of fakes at the protocols, and equal to the recipe on a real tiny T5."""
+
+import itertools
+
+import faiss
+import numpy as np
+import pytest
+import torch
+from datasets import Dataset
+from test_generator import ANSWERS, PAIRS, build_checkpoint
+
+from rag_helpers.errors import GeneratorError, IndexIntegrityError, InvalidInputError
+from rag_helpers.generator import ChatGenerator, ExtractiveGenerator, Seq2SeqGenerator
+from rag_helpers.index import ChunkIndex
+from rag_helpers.pipeline import (
+    RagPipeline,
+    RetrievalConfidence,
+    build_index,
+    cite,
+    load_index,
+    load_pipeline,
+    rag_pipeline,
+    whole_documents,
+)
+from rag_helpers.pipeline.confidence import load_calibration
+from rag_helpers.prompting import RECIPE
+from rag_helpers.records import Answer, Chunk, Document, Generation, Hit
+from rag_helpers.retriever import DenseRetriever, KeywordRetriever
+
+
+class Echo:
+    """Answers with the first passage's first word; streams letter by letter."""
+
+    name, template, token_budget = "echo", RECIPE, 100
+
+    def count_tokens(self, text):
+        return len(text.split())
+
+    def generate(self, prompts):
+        return [Generation(self._text(prompt), 1) for prompt in prompts]
+
+    def stream(self, prompt):
+        yield from self._text(prompt)
+
+    @staticmethod
+    def _text(prompt):
+        return prompt.passages[0].split()[0] if prompt.passages else "nothing"
+
+
+@pytest.fixture
+def chunks(toy_documents):
+    return whole_documents(toy_documents)
+
+
+@pytest.fixture
+def pipeline(chunks):
+    return RagPipeline(KeywordRetriever(chunks), Echo(), k=2)
+
+
+def test_answer_carries_everything_it_rests_on(pipeline):
+    answer = pipeline.answer("When does ice melt?")
+    # "Ice melts at zero degrees." is the only document with one of the words.
+    assert (answer.text, answer.hits[0].chunk.source) == ("Ice", "ice.txt")
+    assert answer.prompt.hits == answer.hits
+    assert (answer.retriever, answer.generator) == ("keyword", "echo")
+    assert set(answer.timings_ms) == {"retrieve", "prompt", "generate", "cite", "total"}
+    parts = sum(ms for stage, ms in answer.timings_ms.items() if stage != "total")
+    assert answer.timings_ms["total"] == pytest.approx(parts)
+
+
+def test_many_questions_are_answered_in_their_order(pipeline):
+    questions = ["Who brews tea?", "Where is the river?", "What is ice?"]
+    answers = pipeline.answer_many(questions)
+    assert [answer.question for answer in answers] == questions
+    assert [answer.text for answer in answers] == ["Tea", "A", "Ice"]
+    assert pipeline.answer_many([]) == []
+
+
+def test_stream_yields_pieces_then_the_answer(pipeline):
+    *pieces, answer = pipeline.stream("Who brews tea?")
+    assert pieces == ["T", "e", "a"]
+    assert isinstance(answer, Answer)
+    assert answer.text == pipeline.answer("Who brews tea?").text
+
+
+def test_k_and_filters_reach_the_retriever(pipeline):
+    assert len(pipeline.answer("ice tea bread moon", k=3).hits) == 3
+    only = pipeline.answer("ice tea bread", k=5, where={"source": "tea.txt"})
+    assert [hit.chunk.source for hit in only.hits] == ["tea.txt"]
+
+
+def test_no_hit_means_an_abstention(pipeline):
+    answer = pipeline.answer("quantum chromodynamics")
+    assert answer.abstained and answer.confidence == 0.0 and answer.citations == ()
+    assert answer.text == "Nothing in the corpus matches the question."
+
+
+@pytest.mark.parametrize("confidence, abstained", [(0.49, True), (0.5, False)])
+def test_the_threshold_decides_what_is_said(chunks, confidence, abstained):
+    pipeline = RagPipeline(
+        KeywordRetriever(chunks), Echo(), confidence=lambda *_: confidence, threshold=0.5
+    )
+    answer = pipeline.answer("What is ice?")
+    assert answer.abstained is abstained
+    assert ("does not seem to hold" in answer.text) is abstained
+    assert ("0.49" in answer.text and "'ice.txt'" in answer.text) is abstained
+
+
+@pytest.mark.parametrize("question", ["", "  \n", None])
+def test_an_empty_question_is_refused(pipeline, question):
+    with pytest.raises(InvalidInputError, match="empty"):
+        pipeline.answer(question)
+
+
+@pytest.mark.parametrize("options", [{"k": 0}, {"threshold": 1.5}, {"threshold": -0.1}])
+def test_impossible_settings_are_refused(chunks, options):
+    with pytest.raises(InvalidInputError):
+        RagPipeline(KeywordRetriever(chunks), Echo(), **options)
+
+
+# Citations --------------------------------------------------------------------------------
+
+
+def hits_of(*texts):
+    return [Hit(Chunk(t, f"d{i}", 10, 10 + len(t)), 1.0, i + 1) for i, t in enumerate(texts)]
+
+
+def test_the_sentence_with_most_of_the_answer_comes_first():
+    hits = hits_of("Tea is hot. Coffee is hotter.", "Ice melts at zero degrees. It is cold.")
+    first, *_ = cite("zero degrees", "When does ice melt?", hits)
+    # Both words of the answer stand in it: support 1. Offsets count from the document's start.
+    assert (first.text, first.score, first.source) == ("Ice melts at zero degrees.", 1.0, "d1")
+    assert (first.start, first.end) == (10, 36)
+
+
+def test_unsupported_answers_are_cited_with_score_zero():
+    (only,) = cite("bananas", "What is tea?", hits_of("Tea is hot.", "Ice is cold."))
+    assert only.score == 0.0
+    assert cite("x", "y", []) == ()
+
+
+def test_citations_quote_the_document(toy_documents, pipeline):
+    by_source = {document.source: document.text for document in toy_documents}
+    for citation in pipeline.answer("ice tea bread moon bridge", k=5).citations:
+        assert by_source[citation.source][citation.start : citation.end] == citation.text
+
+
+# The recipe's function --------------------------------------------------------------------
+
+
+class Encoder:
+    """Has the one method of a SentenceTransformer that the recipe calls."""
+
+    keywords = ("zero", "break", "None")
+
+    def encode(self, texts, convert_to_tensor):
+        assert convert_to_tensor
+        return torch.tensor([[float(k in t) for k in self.keywords] for t in texts])
+
+    def embed(self, texts, *, titles=None):
+        return self.encode(texts, convert_to_tensor=True).numpy().astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def t5(tmp_path_factory):
+    folder = build_checkpoint("t5", tmp_path_factory.mktemp("tiny") / "t5")
+    # 150 tokens in all, of which the first is the start token.
+    return Seq2SeqGenerator(folder, max_new_tokens=149)
+
+
+@pytest.fixture
+def recipe():
+    texts = [passage for _, passage, _ in PAIRS]
+    index = faiss.IndexFlatL2(3)
+    index.add(Encoder().embed(texts))
+    return index, Dataset.from_dict({"text": texts})
+
+
+@pytest.mark.parametrize("k", [1, 3, 50])
+def test_recipe_pipeline_equals_the_composed_one(t5, recipe, k):
+    index, dataset = recipe
+    own = ChunkIndex(3)
+    chunks = [Chunk(text, f"p{i}", 0, len(text)) for i, text in enumerate(dataset["text"])]
+    own.add(chunks, Encoder().embed(dataset["text"]))
+    composed = RagPipeline(DenseRetriever(own, Encoder(), collapse=False), t5, k=k)
+    for question, _, answer in PAIRS:
+        text = rag_pipeline(question, Encoder(), index, t5.model, t5.tokenizer, dataset, k=k)
+        assert text.strip() == composed.answer(question).text
+        if k == 1:  # what the tiny model has memorized: one passage at a time
+            assert text == answer
+    assert len(ANSWERS) == len(PAIRS)
+
+
+def test_recipe_pipeline_refuses_what_it_cannot_do(t5, recipe, tmp_path):
+    index, dataset = recipe
+    arguments = ("Why?", Encoder(), index, t5.model, t5.tokenizer, dataset)
+    with pytest.raises(InvalidInputError, match="k is 0"):
+        rag_pipeline(*arguments, k=0)
+    with pytest.raises(InvalidInputError, match="empty"):
+        rag_pipeline(" ", *arguments[1:])
+    with pytest.raises(InvalidInputError, match="3 vectors and the dataset 2"):
+        rag_pipeline(*arguments[:-1], dataset.select([0, 1]))
+    chat = ChatGenerator(build_checkpoint("llama", tmp_path / "llama"), dtype="float32")
+    with pytest.raises(GeneratorError, match="LlamaForCausalLM is a causal model"):
+        rag_pipeline("Why?", Encoder(), index, chat.model, chat.tokenizer, dataset)
+
+
+# Loading ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def toy_model(monkeypatch, tmp_path, toy_embedder):
+    calls = itertools.count()
+    monkeypatch.setattr(
+        "rag_helpers.pipeline.loading.load_embedders",
+        lambda _: (next(calls), (toy_embedder, toy_embedder))[1],
+    )
+    monkeypatch.setenv("RAG_CACHE", str(tmp_path / "cache"))
+    return toy_embedder
+
+
+def test_an_index_is_kept_and_found_by_what_it_holds(toy_model, toy_documents, tmp_path):
+    first = load_index(toy_documents)
+    assert len(first) == 5  # five short documents, a chunk each
+    (folder,) = (tmp_path / "cache" / "indexes").iterdir()
+    kept = sorted(path.name for path in folder.iterdir())
+    assert load_index(toy_documents).chunks == first.chunks
+    assert sorted(path.name for path in folder.iterdir()) == kept
+    load_index([*toy_documents, Document("Rain falls.", "rain.txt")])
+    load_index(toy_documents, chunks=whole_documents(toy_documents)[:2])
+    assert len(list((tmp_path / "cache" / "indexes").iterdir())) == 3
+
+
+def test_a_damaged_kept_index_is_made_anew(toy_model, toy_documents, tmp_path):
+    load_index(toy_documents)
+    (vectors,) = (tmp_path / "cache" / "indexes").glob("*/vectors-*")
+    vectors.write_bytes(b"not an index")
+    assert len(load_index(toy_documents)) == 5
+
+
+def test_the_default_pipeline_answers_from_a_folder(toy_model, tmp_path):
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "ice.txt").write_text("Ice melts at zero degrees.", encoding="utf-8")
+    pipeline = load_pipeline(corpus=tmp_path / "docs")
+    assert isinstance(pipeline.generator, ExtractiveGenerator)
+    assert pipeline.answer("When does ice melt?").hits[0].chunk.source == "ice.txt"
+
+
+def test_a_saved_index_of_another_model_is_refused(toy_model, toy_documents, tmp_path):
+    index = build_index(toy_documents)
+    index.save(tmp_path / "index", corpus="")
+    assert len(load_pipeline(index=tmp_path / "index").answer("ice").hits) >= 1
+    toy_model.name = "another"
+    with pytest.raises(IndexIntegrityError, match="another"):
+        load_pipeline(index=tmp_path / "index")
+
+
+# Confidence -------------------------------------------------------------------------------
+
+
+def test_features_are_what_their_names_say(toy_model, toy_documents):
+    index = build_index(toy_documents, with_heading=False)
+    hits = DenseRetriever(index, toy_model).search("ice", k=2)
+    features = RetrievalConfidence(index, toy_model).features("ice", hits)
+    # The question's vector is the ice chunk's: cosine 1; the other hit shares no keyword: 0.
+    assert features["best cosine"] == pytest.approx(1.0)
+    assert features["cosine above mean"] == pytest.approx(0.5)
+    assert features["terms in a hit"] == features["terms in the corpus"] == 1.0
+    unknown = RetrievalConfidence(index, toy_model).features("walrus", hits)
+    assert unknown["terms in a hit"] == unknown["terms in the corpus"] == 0.0
+
+
+def test_confidence_rises_with_the_evidence(toy_model, toy_documents):
+    index = build_index(toy_documents)
+    judge = RetrievalConfidence(index, toy_model, calibration=load_calibration())
+    retriever = DenseRetriever(index, toy_model)
+    known, unknown = (
+        judge(q, retriever.search(q, 2), Generation("")) for q in ("tea water", "walrus xylophone")
+    )
+    assert 0.0 <= unknown < known <= 1.0
+    assert judge("tea", [], Generation("")) == 0.0
