@@ -15,7 +15,7 @@ from rag_helpers.records import Answer, Chunk, Citation, Hit, Prompt
 def no_model(monkeypatch, tmp_path, toy_embedder):
     """Embed by keyword, and keep the cache out of the reader's own."""
     monkeypatch.setattr(
-        "rag_helpers.pipeline.loading.load_embedders", lambda _: (toy_embedder,) * 2
+        "rag_helpers.pipeline.loading.load_embedders", lambda _, **__: (toy_embedder,) * 2
     )
     monkeypatch.setenv("RAG_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("RAG_QUESTION", raising=False)
@@ -178,7 +178,10 @@ def test_index_info_shows_model_size_and_documents(index, capsys):
     capsys.readouterr()
     assert main(["index", "info", str(index)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[:2] == ["model keywords, dimension 5, metric l2", "5 chunks of 5 documents:"]
+    assert lines[:2] == [
+        "model keywords, dimension 5, metric l2",
+        "5 chunks with 5 vectors of 5 documents:",
+    ]
     # In the order of the alphabet, with the number of chunks.
     assert [line.split() for line in lines[2:]] == [
         ["1", "bread.txt"],

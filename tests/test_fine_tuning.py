@@ -19,7 +19,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rag_helpers.embedding import SentenceEmbedder
+from rag_helpers.embedding import SentenceEmbedder, load_embedders
 from rag_helpers.errors import (
     GeneratorError,
     InvalidInputError,
@@ -31,8 +31,10 @@ from rag_helpers.evaluation import Judge
 from rag_helpers.fine_tuning import (
     NOT_IN_CONTEXT,
     GeneratorPair,
+    QuestionLessons,
     RetrieverPair,
     build_generator_pairs,
+    build_question_lessons,
     build_retriever_pairs,
     check_overlap,
     check_pairs,
@@ -42,11 +44,13 @@ from rag_helpers.fine_tuning import (
     mine_hard_negatives,
     pairs_from_headings,
     train_generator,
+    train_question_side,
     train_retriever,
     train_seq2seq,
 )
 from rag_helpers.fine_tuning.runs import TrainingRun, out_of_room
 from rag_helpers.generator import ChatGenerator, Seq2SeqGenerator
+from rag_helpers.index import ChunkIndex
 from rag_helpers.prompting import RECIPE, PromptTemplate
 from rag_helpers.records import Chunk, Document, GoldQuestion, Hit, Prompt
 
@@ -686,6 +690,91 @@ def test_the_best_weights_are_kept_and_training_stops_early(bert, tmp_path):
 def test_the_retriever_refuses_what_makes_no_sense(bert, tmp_path, wrong):
     with pytest.raises(TrainingError, match=str(next(iter(wrong)))):
         train_retriever(retriever_pairs(), tmp_path / "out", **{"model": bert, **wrong})
+
+
+# --- the questions' side alone ----------------------------------------------------------------
+
+
+def question_lessons(bert) -> QuestionLessons:
+    """Eight questions over eight passages; the first passage has a second vector."""
+    passages = [passage for _, passage, _ in FACTS]
+    index = ChunkIndex(SentenceEmbedder(bert).dimension, model="tiny-bert")
+    index.add(
+        [Chunk(text, f"doc{n}", 0, len(text)) for n, text in enumerate(passages)],
+        SentenceEmbedder(bert).embed([passages[0], *passages]),
+        counts=[2] + [1] * (len(passages) - 1),
+    )
+    ids = tuple(f"q{n}" for n in range(len(FACTS)))
+    right = tuple((n,) for n in range(len(FACTS)))
+    return QuestionLessons(ids, tuple(q for q, _, _ in FACTS), right, index)
+
+
+def test_lessons_take_every_chunk_that_holds_the_evidence():
+    chunks = [Chunk(d.text, d.source, 0, len(d.text)) for d in DOCUMENTS]
+    index = ChunkIndex(1)
+    index.add(chunks, [[float(n)] for n in range(len(chunks))])
+    ice = GoldQuestion("q1", "When does ice melt?", ("zero",), ICE, "kitchen", "fact")
+    nobody = GoldQuestion("q2", "Who?", (), None, None, "unanswerable")
+    lessons = build_question_lessons([ice, nobody], DOCUMENTS, index)
+    holders = tuple(n for n, document in enumerate(DOCUMENTS) if ICE in document.text)
+    assert (lessons.ids, lessons.right) == (("q1",), (holders,))
+    # The vectors are 0, 1, 2, …: a question at 1 likes the last best.
+    last = len(chunks) - 1
+    assert lessons.ranks(np.array([[1.0]], dtype=np.float32)) == [last - max(holders) + 1]
+
+
+def test_the_loss_is_the_cross_entropy_over_the_whole_corpus(bert, tmp_path):
+    lessons = question_lessons(bert)
+    result = train_question_side([lessons], tmp_path / "out", model=bert, epochs=1, batch_size=8)
+    encoder = SentenceEmbedder(bert)
+    passages = encoder.embed([passage for _, passage, _ in FACTS])
+    logits = 20 * encoder.embed(list(lessons.questions)) @ passages.T
+    by_hand = [math.log(np.exp(row).sum()) - row[n] for n, row in enumerate(logits)]
+    assert result.losses[0][1] == pytest.approx(np.mean(by_hand), rel=1e-4)
+
+
+def test_questions_learn_and_passages_stay(bert, tmp_path):
+    lessons = question_lessons(bert)
+    result = train_question_side(
+        [lessons], tmp_path / "out", model=bert, epochs=30, batch_size=8, learning_rate=5e-3
+    )
+    passages, questions = load_embedders(bert, adapter=result.folder)
+    before = lessons.ranks(passages.embed(list(lessons.questions)))
+    after = lessons.ranks(questions.embed(list(lessons.questions)))
+    assert sum(after) < sum(before)
+    assert passages.name == lessons.index.model and questions.name != passages.name
+    np.testing.assert_array_equal(passages.embed([ICE]), SentenceEmbedder(bert).embed([ICE]))
+
+
+@pytest.mark.parametrize("stop", [3, 4, 7])
+def test_a_stopped_question_side_goes_on_to_the_same_weights(bert, tmp_path, stop):
+    lessons = question_lessons(bert)
+    options = {
+        "model": bert, "epochs": 3, "batch_size": 2, "evaluate_every": 2,
+        "score": own_passage_first,
+    }  # fmt: skip
+    whole = train_question_side([lessons], tmp_path / "whole", **options)
+    with pytest.raises(StopError):
+        train_question_side([lessons], tmp_path / "cut", on_step=stop_at(stop), **options)
+    again = train_question_side([lessons], tmp_path / "cut", **options)
+    assert again.history == whole.history
+    assert_same_weights(whole.folder, again.folder)
+
+
+def test_the_question_side_refuses_what_cannot_be_learnt(bert, tmp_path):
+    lessons = question_lessons(bert)
+    few = QuestionLessons(lessons.ids[:2], lessons.questions[:2], lessons.right[:2], lessons.index)
+    for taught, options, message in (
+        ([few], {}, "2 questions with a right chunk"),
+        ([lessons, lessons], {}, "share an id"),
+        ([lessons], {"rank": 0}, "rank is 0"),
+        ([lessons], {"epochs": 0}, "epochs is 0"),
+    ):
+        with pytest.raises(TrainingError, match=message):
+            train_question_side(taught, tmp_path / "out", model=bert, **options)
+    lessons.index.model = "another"
+    with pytest.raises(TrainingError, match="made by 'another'"):
+        train_question_side([lessons], tmp_path / "out", model=bert)
 
 
 # --- the generator ----------------------------------------------------------------------------

@@ -10,14 +10,9 @@ import pytest
 
 from rag_helpers.errors import TrainingError
 from rag_helpers.fine_tuning import NOT_IN_CONTEXT, GeneratorPair
-from rag_helpers.fine_tuning.measuring import (
-    answer_scores,
-    compare_scores,
-    dev_score,
-    retrieval_scores,
-)
+from rag_helpers.fine_tuning.measuring import answer_scores, compare_scores, retrieval_scores
 from rag_helpers.fine_tuning.shipping import export_adapter, load_question_sets, make_adapters
-from rag_helpers.records import Chunk, Document, Generation, GoldQuestion, Hit, Prompt
+from rag_helpers.records import Chunk, Document, Generation, GoldQuestion, Prompt
 
 TEXTS = {
     "ice": "Ice melts at zero degrees.",
@@ -56,20 +51,6 @@ def test_retrieval_is_scored_by_the_rank_of_the_right_chunk():
 def test_evidence_in_no_chunk_is_missed():
     scores = retrieval_scores(Words(), GOLD, DOCUMENTS, CHUNKS[:1])
     assert scores["MRR@10"] == [1, 0]
-
-
-def test_the_quick_score_embeds_what_matters_alone():
-    embedded = []
-
-    def embed(texts):
-        embedded.append(len(texts))
-        return Words().embed(texts)
-
-    hits = [Hit(CHUNKS[0], 1.0, 1)]
-    score = dev_score(GOLD, DOCUMENTS, CHUNKS, lambda question, k: hits[:k])
-    assert score(embed) == 1.0
-    # Two questions; two chunks that are right, one of them found too; the moon is neither.
-    assert embedded == [2, 2]
 
 
 class Parrot:

@@ -280,6 +280,48 @@ def test_as_many_vectors_as_chunks():
         ChunkIndex(1).add([chunk("x"), chunk("y")], [[1.0]])
 
 
+def several() -> ChunkIndex:
+    """Tea lies at 1 and 9, ice at 4 and 5, bread at 7."""
+    index = ChunkIndex(1)
+    index.add(
+        [chunk("tea"), chunk("ice"), chunk("bread")],
+        [[1.0], [9.0], [4.0], [5.0], [7.0]],
+        counts=[2, 2, 1],
+    )
+    return index
+
+
+def test_a_chunk_is_as_near_as_the_nearest_of_its_vectors():
+    index = several()
+    assert len(index) == 3 and index.counts == [2, 2, 1]
+    # From 8.5: tea at 9 has d² = 0.25, bread at 7 has 2.25, ice at 5 has 12.25.
+    hits = index.search([8.5], k=5)[0]
+    assert sources(hits) == ["tea", "bread", "ice"]
+    assert [hit.score for hit in hits] == [1 - 0.125, 1 - 1.125, 1 - 6.125]
+    # The two nearest vectors are both of ice, and still two chunks come back.
+    assert sources(index.search([4.4], k=2)[0]) == ["ice", "bread"]
+    assert sources(index.search([4.4], k=2, where={"source": ["ice", "tea"]})[0]) == ["ice", "tea"]
+
+
+def test_chunks_with_several_vectors_are_kept_removed_and_replaced(tmp_path):
+    index = several()
+    assert index.vectors(["bread#0-7", "tea#0-5"]).tolist() == [[7.0], [1.0], [9.0]]
+    assert index.remove(["ice"]) == 1
+    index.add([chunk("tea", 1)], [[2.0], [3.0]], counts=[2], replace=True)
+    index.save(tmp_path / "index")
+    loaded = ChunkIndex.load(tmp_path / "index")
+    assert loaded.counts == index.counts == [1, 2]
+    assert loaded.vectors().tolist() == [[7.0], [2.0], [3.0]]
+    assert loaded.search([2.9], k=2) == index.search([2.9], k=2)
+    assert ChunkIndex.info(tmp_path / "index")["vectors"] == 3
+
+
+@pytest.mark.parametrize("counts", [[1], [1, 1], [0, 3], [2, 2]])
+def test_counts_must_fit_chunks_and_vectors(counts):
+    with pytest.raises(InvalidInputError, match="2 chunks came with 3 vectors and counts"):
+        ChunkIndex(1).add([chunk("x"), chunk("y")], [[1.0], [2.0], [3.0]], counts=counts)
+
+
 def test_adding_nothing_changes_nothing():
     index = pages()
     index.add([], np.empty((0, 1)))
@@ -520,8 +562,8 @@ def test_a_manifest_that_contradicts_the_files_is_refused(saved, changes):
 
 
 def test_another_format_asks_for_another_version(saved):
-    edit_manifest(saved, format=2)
-    with pytest.raises(IndexIntegrityError, match=r"format 2.*reads format 1"):
+    edit_manifest(saved, format=1)
+    with pytest.raises(IndexIntegrityError, match=r"format 1.*reads format 2"):
         ChunkIndex.load(saved)
 
 
@@ -584,7 +626,7 @@ def test_a_chunk_written_by_hand_is_as_good(tmp_path):
     """The counterpart of the test above: it is the line that is refused, not the method."""
     filled(1).save(tmp_path)
     manifest, contents = storage.read_folder(tmp_path)
-    line = b'{"text": "a", "source": "a", "start": 0, "end": 1}\n'
+    line = b'{"text": "a", "source": "a", "start": 0, "end": 1, "vectors": 1}\n'
     storage.write_folder(tmp_path, {**contents, "chunks": line}, manifest)
     assert ChunkIndex.load(tmp_path).chunks == [Chunk("a", "a", 0, 1)]
 

@@ -213,9 +213,10 @@ def toy_model(monkeypatch, tmp_path, toy_embedder):
     calls = itertools.count()
     monkeypatch.setattr(
         "rag_helpers.pipeline.loading.load_embedders",
-        lambda _: (next(calls), (toy_embedder, toy_embedder))[1],
+        lambda _, **__: (next(calls), (toy_embedder, toy_embedder))[1],
     )
     monkeypatch.setenv("RAG_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("RAG_ADAPTERS", "off")
     return toy_embedder
 
 
@@ -228,7 +229,9 @@ def test_an_index_is_kept_and_found_by_what_it_holds(toy_model, toy_documents, t
     assert sorted(path.name for path in folder.iterdir()) == kept
     load_index([*toy_documents, Document("Rain falls.", "rain.txt")])
     load_index(toy_documents, chunks=whole_documents(toy_documents)[:2])
-    assert len(list((tmp_path / "cache" / "indexes").iterdir())) == 3
+    windows = load_index(toy_documents, window_words=3)
+    assert windows.chunks == first.chunks and sum(windows.counts) > sum(first.counts)
+    assert len(list((tmp_path / "cache" / "indexes").iterdir())) == 4
 
 
 def test_a_damaged_kept_index_is_made_anew(toy_model, toy_documents, tmp_path):

@@ -96,7 +96,7 @@ def _evaluate(options: argparse.Namespace) -> Report:
 
     from rag_helpers import evaluation
     from rag_helpers.environment import versions
-    from rag_helpers.pipeline import load_index, pipeline_over, whole_documents
+    from rag_helpers.pipeline import WINDOW_WORDS, load_index, pipeline_over, whole_documents
 
     gold, documents, in_passages = _load(options)
     if options.limit is not None and options.limit < len(gold):
@@ -105,6 +105,7 @@ def _evaluate(options: argparse.Namespace) -> Report:
         documents,
         **_given(options, "model"),
         chunks=whole_documents(documents) if in_passages else None,
+        window_words=WINDOW_WORDS,
     )
     chosen = _given(options, "model", "retriever", "generator", "k")
     if options.retrieval_only:

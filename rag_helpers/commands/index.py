@@ -18,10 +18,11 @@ __all__ = ["add_index_options", "index"]
 
 def _index_build(options: argparse.Namespace) -> int:
     from rag_helpers.corpus import fingerprint, load_files, load_help_topics
-    from rag_helpers.pipeline import build_index
+    from rag_helpers.pipeline import WINDOW_WORDS, build_index
 
     documents = load_help_topics() if options.corpus is None else load_files(options.corpus)
-    index = build_index(documents, **({"model": options.model} if options.model else {}))
+    model = {"model": options.model} if options.model else {}
+    index = build_index(documents, window_words=WINDOW_WORDS, **model)
     index.save(options.folder, corpus=fingerprint(documents))
     print(f"{options.folder}: {len(index)} chunks of {len(documents)} documents.")
     return 0
@@ -30,7 +31,7 @@ def _index_build(options: argparse.Namespace) -> int:
 def _index_add(options: argparse.Namespace) -> int:
     from rag_helpers.corpus import load_files
     from rag_helpers.index import ChunkIndex
-    from rag_helpers.pipeline import build_index
+    from rag_helpers.pipeline import WINDOW_WORDS, build_index
 
     index = ChunkIndex.load(options.folder)
     documents = [document for path in options.paths for document in load_files(path)]
@@ -42,8 +43,8 @@ def _index_add(options: argparse.Namespace) -> int:
             "or add the folder that holds both."
         )
     replaced = {chunk.source for chunk in index.chunks} & set(sources)
-    new = build_index(documents, model=index.model)
-    index.add(new.chunks, new.vectors(), replace=True)
+    new = build_index(documents, model=index.model, window_words=WINDOW_WORDS)
+    index.add(new.chunks, new.vectors(), counts=new.counts, replace=True)
     # The fingerprint of the whole corpus cannot be known from a part of it.
     index.save(options.folder, corpus="")
     print(f"{options.folder}: {len(sources)} documents added, {len(replaced)} of them replaced.")
@@ -66,7 +67,7 @@ def _index_info(options: argparse.Namespace) -> int:
     index = ChunkIndex.load(options.folder)
     counts = Counter(chunk.source for chunk in index.chunks)
     print(f"model {one_line(index.model)}, dimension {index.dimension}, metric {index.metric}")
-    print(f"{len(index)} chunks of {len(counts)} documents:")
+    print(f"{len(index)} chunks with {sum(index.counts)} vectors of {len(counts)} documents:")
     for source, count in sorted(counts.items()):
         print(f"{count:7}  {one_line(source)}")
     return 0

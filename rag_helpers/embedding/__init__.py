@@ -14,7 +14,7 @@ from rag_helpers.embedding.dpr import DprEmbedder
 from rag_helpers.embedding.folders import is_dpr
 from rag_helpers.embedding.sentence import SentenceEmbedder
 from rag_helpers.errors import InvalidInputError
-from rag_helpers.models import resolve
+from rag_helpers.models import lora_adapter, resolve
 
 __all__ = ["DprEmbedder", "SentenceEmbedder", "load_embedders"]
 
@@ -39,6 +39,10 @@ def load_embedders(
         Texts computed at once.
     dtype : str
         ``"float32"``, ``"bfloat16"`` or ``"auto"``.
+    adapter : str or Path, optional
+        A LoRA folder for the questions' side, as `rag_helpers.fine_tuning.train_question_side`
+        makes it; ``"auto"`` takes the one shipped for this model, if there is one. Passages keep
+        the published weights, so that an index serves with and without it.
 
     Returns
     -------
@@ -60,8 +64,10 @@ def load_embedders(
     """
     folder = resolve(name)
     if not is_dpr(folder):
-        embedder = SentenceEmbedder(name, batch_size=batch_size, dtype=dtype, adapter=adapter)
-        return embedder, embedder
+        passages = SentenceEmbedder(name, batch_size=batch_size, dtype=dtype)
+        if adapter is None or (adapter == "auto" and lora_adapter(str(name)) is None):
+            return passages, passages
+        return passages, SentenceEmbedder(name, batch_size=batch_size, dtype=dtype, adapter=adapter)
     if adapter not in (None, "auto"):
         raise InvalidInputError(f"{name} is one of DPR's encoders, which take no adapter.")
     whole = str(name)
@@ -72,8 +78,8 @@ def load_embedders(
             "name the folders …ctx_encoder… and …question_encoder…, or use DprEmbedder twice."
         )
     head, _, tail = whole.rpartition(side)
-    passages, questions = (
+    context, question = (
         DprEmbedder(type(name)(head + which + tail), batch_size=batch_size, dtype=dtype)
         for which in _DPR_SIDES
     )
-    return passages, questions
+    return context, question

@@ -15,6 +15,11 @@ from rag_helpers.fine_tuning.pairs import (
     mine_hard_negatives,
     pairs_from_headings,
 )
+from rag_helpers.fine_tuning.question_training import (
+    QuestionLessons,
+    build_question_lessons,
+    train_question_side,
+)
 from rag_helpers.fine_tuning.retriever_training import compatible_batches, train_retriever
 from rag_helpers.fine_tuning.runs import TrainingResult, TrainingStep
 from rag_helpers.fine_tuning.seq2seq_training import train_seq2seq
@@ -22,10 +27,12 @@ from rag_helpers.fine_tuning.seq2seq_training import train_seq2seq
 __all__ = [
     "NOT_IN_CONTEXT",
     "GeneratorPair",
+    "QuestionLessons",
     "RetrieverPair",
     "TrainingResult",
     "TrainingStep",
     "build_generator_pairs",
+    "build_question_lessons",
     "build_retriever_pairs",
     "check_overlap",
     "check_pairs",
@@ -36,6 +43,7 @@ __all__ = [
     "mine_hard_negatives",
     "pairs_from_headings",
     "train_generator",
+    "train_question_side",
     "train_retriever",
     "train_seq2seq",
 ]

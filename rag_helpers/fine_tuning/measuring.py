@@ -5,7 +5,7 @@ The module does not know what was trained, or on what.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +25,7 @@ from rag_helpers.fine_tuning.pairs import NOT_IN_CONTEXT, GeneratorPair
 from rag_helpers.records import Chunk, Document, Embedder, FloatArray, GoldQuestion
 from rag_helpers.retriever.passages import headed_text
 
-__all__ = ["Gain", "answer_scores", "compare_scores", "dev_score", "retrieval_scores"]
+__all__ = ["Gain", "answer_scores", "compare_scores", "retrieval_scores"]
 
 _DEPTH = 10
 
@@ -91,6 +91,27 @@ def retrieval_scores(
         embedder.embed([headed_text(chunk) for chunk in chunks]),
         [[judge.holds(question.id, chunk.text) for chunk in chunks] for question in asked],
     )
+    return rank_scores(ranks)
+
+
+def rank_scores(ranks: Sequence[float]) -> dict[str, list[float]]:
+    """Score retrieval by the rank of each question's first right chunk.
+
+    Parameters
+    ----------
+    ranks : sequence of float
+        From 1; infinite where none was found.
+
+    Returns
+    -------
+    dict of str to list of float
+        ``"recall@1"``, ``"recall@5"`` and ``"MRR@10"``, one value a question.
+
+    Examples
+    --------
+    >>> rank_scores([1, 4, 12])["MRR@10"]
+    [1.0, 0.25, 0.0]
+    """
     return {
         "recall@1": [float(rank <= 1) for rank in ranks],
         "recall@5": [float(rank <= 5) for rank in ranks],
@@ -105,53 +126,6 @@ def _ranks(
     order = np.argsort(-(questions @ passages.T), axis=1, kind="stable")
     found = np.take_along_axis(np.array(right, dtype=bool), order, axis=1)
     return [float(row.argmax() + 1) if row.any() else float("inf") for row in found]
-
-
-def dev_score(
-    gold: Sequence[GoldQuestion],
-    documents: Sequence[Document],
-    chunks: Sequence[Chunk],
-    search: Callable[[str, int], Sequence[Any]],
-    *,
-    depth: int = 5,
-) -> Callable[[Callable[[Sequence[str]], FloatArray]], float]:
-    """Return a quick score for `train_retriever`: MRR among the chunks that matter.
-
-    Those are the right ones and the best hits of the untuned retriever: the
-    whole corpus would be embedded at every evaluation otherwise.
-
-    Parameters
-    ----------
-    gold : sequence of GoldQuestion
-        Questions that are not trained on.
-    documents, chunks : sequence
-        The corpus, and how it is cut.
-    search : callable
-        The untuned retriever's.
-    depth : int
-        Hits per question to keep.
-
-    Returns
-    -------
-    callable
-        ``score(embed)``.
-    """
-    judge = Judge(documents, gold)
-    asked = [question for question in gold if question.id in judge.spans]
-    kept = {hit.chunk.id for q in asked for hit in search(q.question, depth)}
-    pool = [
-        chunk
-        for chunk in chunks
-        if chunk.id in kept or any(judge.holds(q.id, chunk.text) for q in asked)
-    ]
-    texts = [headed_text(chunk) for chunk in pool]
-    right = [[judge.holds(question.id, chunk.text) for chunk in pool] for question in asked]
-
-    def score(embed: Callable[[Sequence[str]], FloatArray]) -> float:
-        ranks = _ranks(embed([q.question for q in asked]), embed(texts), right)
-        return float(np.mean([1 / rank for rank in ranks]))
-
-    return score
 
 
 def answer_scores(

@@ -31,6 +31,7 @@ __all__ = [
     "build_generator_pairs",
     "build_retriever_pairs",
     "evidence_texts",
+    "find_copies",
     "is_right",
     "mine_hard_negatives",
     "pairs_from_headings",
@@ -145,7 +146,7 @@ def build_retriever_pairs(
     """
     text_of = headed_text if with_heading else _bare_text
     judge = Judge(documents, gold)
-    copies = _copies([chunk.text for chunk in chunks])
+    copies = find_copies([chunk.text for chunk in chunks])
     pairs = []
     for question in gold:
         if question.id not in judge.spans:
@@ -169,8 +170,14 @@ def _bare_text(chunk: Chunk) -> str:
     return chunk.text
 
 
-def _copies(texts: Sequence[str]) -> dict[int, list[int]]:
-    """Return, for each text that has any, the places of its near duplicates."""
+def find_copies(texts: Sequence[str]) -> dict[int, list[int]]:
+    """Return, for each text that has any, the places of its near duplicates.
+
+    Examples
+    --------
+    >>> find_copies(["the same six words stand here"] * 2 + ["tea"])
+    {0: [1], 1: [0]}
+    """
     copies: dict[int, list[int]] = {}
     for i, j in find_near_duplicates(texts, threshold=_COPY):
         copies.setdefault(i, []).append(j)

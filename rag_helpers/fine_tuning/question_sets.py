@@ -9,13 +9,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from rag_helpers.chunking import split_by_structure
 from rag_helpers.corpus import load_help_topics, load_squad
 from rag_helpers.embedding import SentenceEmbedder
 from rag_helpers.errors import TrainingError
 from rag_helpers.evaluation import load_gold_split, load_squad_gold
 from rag_helpers.fine_tuning.checks import check_overlap
 from rag_helpers.fine_tuning.pairs import Search, evidence_texts
-from rag_helpers.pipeline import load_index, whole_documents
+from rag_helpers.fine_tuning.question_training import QuestionLessons, build_question_lessons
+from rag_helpers.pipeline import WINDOW_WORDS, load_index, whole_documents
 from rag_helpers.records import Chunk, Document, GoldQuestion
 from rag_helpers.retriever import DenseRetriever
 
@@ -69,6 +71,13 @@ class QuestionSet:
     documents: tuple[Document, ...]
     chunks: tuple[Chunk, ...]
 
+    def lessons(self) -> QuestionLessons:
+        """Return the questions beside the chunks that answer them, as the pipeline embeds them."""
+        index = load_index(
+            self.documents, model=ENCODER, chunks=self.chunks, window_words=WINDOW_WORDS
+        )
+        return build_question_lessons(self.gold, self.documents, index)
+
     def search_with(self, embedder: SentenceEmbedder) -> Search:
         """Return a dense search over the chunks; the index is kept in the cache."""
         index = load_index(self.documents, model=ENCODER, chunks=self.chunks)
@@ -96,7 +105,7 @@ def load_question_sets(
         If evidence stands in both, or the file holds none of the articles.
     """
     help_topics = tuple(load_help_topics())
-    chunks = tuple(load_index(help_topics, model=ENCODER).chunks)
+    chunks = tuple(split_by_structure(help_topics))
     topics, own = "Python help topics", "questions MIT, texts PSF-2.0"
     train, measure = (
         [QuestionSet(f"{topics}, {split}", own, tuple(load_gold_split(split)), help_topics, chunks)]

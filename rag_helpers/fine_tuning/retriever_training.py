@@ -10,20 +10,17 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
-from rag_helpers.environment import select_device, select_dtype, set_seed
+from rag_helpers.environment import select_dtype, set_seed
 from rag_helpers.errors import TrainingError
 from rag_helpers.fine_tuning.checks import check_pairs, check_room
+from rag_helpers.fine_tuning.encoders import Score, as_evaluator, load_encoder
 from rag_helpers.fine_tuning.pairs import RetrieverPair
 from rag_helpers.fine_tuning.runs import TrainingResult, TrainingRun, TrainingStep, digest_of
-from rag_helpers.models import quiet_loading, resolve
-from rag_helpers.records import FloatArray
+from rag_helpers.models import resolve
 
 __all__ = ["compatible_batches", "train_retriever"]
-
-Embed: TypeAlias = Callable[[Sequence[str]], FloatArray]
-Score: TypeAlias = Callable[[Embed], float]
 
 _LEARNING_RATES = {"lora": 5e-4, "full": 3e-5}
 
@@ -223,7 +220,6 @@ def train_retriever(
 
     from datasets import Dataset
     from sentence_transformers import (
-        SentenceTransformer,
         SentenceTransformerTrainer,
         SentenceTransformerTrainingArguments,
     )
@@ -242,20 +238,7 @@ def train_retriever(
         seed=seed,
     )
     set_seed(seed)
-    with quiet_loading():
-        encoder = SentenceTransformer(
-            str(weights),
-            device=select_device(),
-            local_files_only=True,
-            trust_remote_code=False,
-            model_kwargs={"use_safetensors": True, "dtype": "float32"},
-        )
-    if method == "lora":
-        from peft import LoraConfig
-
-        encoder.add_adapter(
-            LoraConfig(r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules="all-linear")
-        )
+    encoder = load_encoder(weights, rank=rank if method == "lora" else None)
     columns = {
         "question": [pair.question for pair in pairs],
         "passage": [pair.passage for pair in pairs],
@@ -283,7 +266,7 @@ def train_retriever(
             **arguments, bf16=select_dtype(dtype) == "bfloat16"
         ),
         train_dataset=Dataset.from_dict(columns),
-        evaluator=None if score is None else _evaluator(score),
+        evaluator=None if score is None else as_evaluator(score),
         loss=loss,
     )
 
@@ -296,21 +279,3 @@ def train_retriever(
     return run_trainer(
         trainer, run, label="Training the retriever", save=save, patience=patience, on_step=on_step
     )
-
-
-def _evaluator(score: Score) -> Any:  # noqa: ANN401 (a class of the library)
-    from sentence_transformers.sentence_transformer.evaluation import SentenceEvaluator
-
-    class Evaluator(SentenceEvaluator):
-        """Asks the callable, on vectors of length 1."""
-
-        def __call__(self, model: Any, *_: Any, **__: Any) -> dict[str, float]:  # noqa: ANN401
-            def embed(texts: Sequence[str]) -> FloatArray:
-                vectors: FloatArray = model.encode(
-                    list(texts), normalize_embeddings=True, show_progress_bar=False
-                )
-                return vectors
-
-            return {"score": float(score(embed))}
-
-    return Evaluator()

@@ -15,30 +15,22 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from rag_helpers.embedding import SentenceEmbedder
+import numpy as np
+
+from rag_helpers.embedding import SentenceEmbedder, load_embedders
 from rag_helpers.environment import cache_folder, note
 from rag_helpers.errors import TrainingError
 from rag_helpers.fine_tuning.export import export_adapter, write_card
 from rag_helpers.fine_tuning.generator_training import train_generator
-from rag_helpers.fine_tuning.measuring import (
-    answer_scores,
-    compare_scores,
-    dev_score,
-    retrieval_scores,
-)
-from rag_helpers.fine_tuning.pairs import (
-    GeneratorPair,
-    build_generator_pairs,
-    build_retriever_pairs,
-    mine_hard_negatives,
-)
+from rag_helpers.fine_tuning.measuring import answer_scores, compare_scores, rank_scores
+from rag_helpers.fine_tuning.pairs import GeneratorPair, build_generator_pairs
 from rag_helpers.fine_tuning.question_sets import (
     ENCODER,
     QuestionSet,
     cut_set,
     load_question_sets,
 )
-from rag_helpers.fine_tuning.retriever_training import train_retriever
+from rag_helpers.fine_tuning.question_training import train_question_side
 from rag_helpers.fine_tuning.runs import TrainingStep
 from rag_helpers.generator import ChatGenerator
 
@@ -59,15 +51,13 @@ _HELD_OUT = 12  # prompts per set whose loss tells which step to keep
 # Chosen on dev questions and on the articles for choosing.
 RETRIEVER_SETTINGS: dict[str, Any] = {
     "rank": 16,
-    "epochs": 1.0,
+    "epochs": 6.0,
     "batch_size": 32,
     "learning_rate": 5e-4,
-    "negatives": 1,
-    "dtype": "auto",
 }
 GENERATOR_SETTINGS: dict[str, Any] = {
     "rank": 16,
-    "epochs": 1.0,
+    "epochs": 1.5,
     "batch_size": 8,
     "learning_rate": 5e-4,
 }
@@ -149,31 +139,28 @@ def _make_retriever(
     seed: int,
     on_step: Callable[[TrainingStep], None] | None,
 ) -> Path:
-    plain = SentenceEmbedder(ENCODER, dtype="auto")
-    pairs = []
-    for questions in train:
-        own = build_retriever_pairs(questions.gold, questions.documents, questions.chunks)
-        pairs += mine_hard_negatives(own, questions.search_with(plain), count=1)
-    topics = measure[0]
-    steps = max(1, round(len(pairs) / RETRIEVER_SETTINGS["batch_size"]))
-    result = train_retriever(
-        pairs,
+    lessons, exams = ({q.name: q.lessons() for q in sets} for sets in (train, measure))
+    topics = exams[measure[0].name]
+    asked = sum(len(part.ids) for part in lessons.values())
+    steps = max(1, round(RETRIEVER_SETTINGS["epochs"] * asked / RETRIEVER_SETTINGS["batch_size"]))
+    result = train_question_side(
+        list(lessons.values()),
         work / "retriever",
         model=ENCODER,
-        score=dev_score(topics.gold, topics.documents, topics.chunks, topics.search_with(plain)),
-        evaluate_every=max(1, steps // 3),
+        score=lambda embed: float(np.mean([1 / r for r in topics.ranks(embed(topics.questions))])),
+        evaluate_every=max(1, steps // 6),
         seed=seed,
         on_step=on_step,
         **RETRIEVER_SETTINGS,
     )
-    tuned = SentenceEmbedder(ENCODER, dtype="auto", adapter=result.folder)
-    gains = {}
-    for questions in measure:
-        corpus = (questions.gold, questions.documents, questions.chunks)
-        gains[questions.name] = compare_scores(
-            retrieval_scores(plain, *corpus), retrieval_scores(tuned, *corpus)
+    plain, tuned = load_embedders(ENCODER, adapter=result.folder)
+    gains = {
+        name: compare_scores(
+            *(rank_scores(exam.ranks(side.embed(exam.questions))) for side in (plain, tuned))
         )
-    card = write_card(ENCODER, RETRIEVER_SETTINGS, seed, train, len(pairs), result, gains)
+        for name, exam in exams.items()
+    }
+    card = write_card(ENCODER, RETRIEVER_SETTINGS, seed, train, asked, result, gains)
     return export_adapter(result.folder, folder / ENCODER, base=ENCODER, card=card)
 
 
@@ -215,17 +202,18 @@ def _make_generator(
 def _prompts(
     questions: QuestionSet, generator: ChatGenerator, embedder: SentenceEmbedder, seed: int
 ) -> list[GeneratorPair]:
-    """Return prompts with one passage and with two, half of the questions each."""
+    """Return prompts with one, two and three passages, a third of the questions each."""
     pairs = []
-    for place, passages in enumerate((1, 2)):
+    for place, passages in enumerate((1, 2, 3)):
         pairs += build_generator_pairs(
-            questions.gold[place::2],
+            questions.gold[place::3],
             questions.documents,
             questions.chunks,
             count_tokens=generator.count_tokens,
             search=questions.search_with(embedder),
             token_budget=900,
             passages=passages,
+            unanswerable=0.2,
             seed=seed,
         )
     return pairs

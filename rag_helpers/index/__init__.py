@@ -11,6 +11,7 @@ Checksums tell damage, not forgery: load folders only from people you trust.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -83,8 +84,9 @@ class ChunkIndex:
         self.version = 0
         """Grows with every change, so that what was derived from the chunks can follow."""
         self._index = _new_faiss_index(self.dimension, metric)
-        # FAISS id → chunk. Ids only grow, so that this order is also the order in FAISS.
-        self._chunks: dict[int, Chunk] = {}
+        self._chunks: dict[str, Chunk] = {}
+        # FAISS id → chunk id. FAISS ids only grow, so that this order is also the order in FAISS.
+        self._owners: dict[int, str] = {}
         self._next_id = 0
 
     def __len__(self) -> int:
@@ -95,8 +97,14 @@ class ChunkIndex:
         """The chunks in the order in which they were added."""
         return list(self._chunks.values())
 
+    @property
+    def counts(self) -> list[int]:
+        """How many vectors each chunk has, in the order of `chunks`."""
+        counted = Counter(self._owners.values())
+        return [counted[chunk_id] for chunk_id in self._chunks]
+
     def vectors(self, chunk_ids: Sequence[str] | None = None) -> FloatArray:
-        """Return a copy of the vectors.
+        """Return a copy of the vectors, those of a chunk one below the other.
 
         Parameters
         ----------
@@ -106,38 +114,49 @@ class ChunkIndex:
 
         Returns
         -------
-        ndarray of float32, shape (n, dimension)
+        ndarray of float32, shape (sum of the chunks' counts, dimension)
 
         Raises
         ------
         InvalidInputError
             If a chunk id is not in the index.
         """
-        ids = list(self._chunks)
+        ids = list(self._owners)
         if chunk_ids is not None:
-            number_of = {chunk.id: number for number, chunk in self._chunks.items()}
-            unknown = [chunk_id for chunk_id in chunk_ids if chunk_id not in number_of]
+            unknown = [chunk_id for chunk_id in chunk_ids if chunk_id not in self._chunks]
             if unknown:
                 raise InvalidInputError(
                     f"Chunk {unknown[0]!r} is not among the {len(self)} chunks of the index: "
                     "give ids that index.chunks holds."
                 )
-            ids = [number_of[chunk_id] for chunk_id in chunk_ids]
+            rows_of: dict[str, list[int]] = {}
+            for number, owner in self._owners.items():
+                rows_of.setdefault(owner, []).append(number)
+            ids = [number for chunk_id in chunk_ids for number in rows_of[chunk_id]]
         if not ids:
             return np.empty((0, self.dimension), dtype=np.float32)
         vectors: FloatArray = self._index.reconstruct_batch(np.array(ids, dtype=np.int64))
         return vectors
 
     def add(
-        self, chunks: Sequence[Chunk], vectors: npt.ArrayLike, *, replace: bool = False
+        self,
+        chunks: Sequence[Chunk],
+        vectors: npt.ArrayLike,
+        *,
+        counts: Sequence[int] | None = None,
+        replace: bool = False,
     ) -> None:
         """Add all chunks of one or more new documents; nothing changes when one is refused.
 
         Parameters
         ----------
         chunks : sequence of Chunk
-        vectors : array_like, shape (len(chunks), dimension)
+        vectors : array_like, shape (len(chunks) or sum(counts), dimension)
             Finite values; converted to float32.
+        counts : sequence of int, optional
+            How many of the vectors belong to each chunk, at least 1; one each
+            when left out. A chunk with several is as near to a question as the
+            nearest of them.
         replace : bool
             Whether documents that the index already holds are replaced. Their
             chunks then move to the end of the order.
@@ -151,10 +170,13 @@ class ChunkIndex:
         if not chunks and np.size(vectors) == 0:
             return
         rows = self._checked(vectors, f"add for {len(chunks)} chunks")
-        if len(rows) != len(chunks):
+        held = [1] * len(chunks) if counts is None else [int(count) for count in counts]
+        if len(held) != len(chunks) or min(held, default=1) < 1 or sum(held) != len(rows):
             raise InvalidInputError(
-                f"{len(chunks)} chunks came with {len(rows)} vectors: give one row per chunk, "
-                "in the same order."
+                f"{len(chunks)} chunks came with {len(rows)} vectors"
+                + (f" and counts that sum to {sum(held)}" if counts is not None else "")
+                + ": give one row per chunk, in the same order, or the rows of each chunk one "
+                "below the other and their numbers as counts."
             )
         check_chunks(chunks)
         known = {chunk.source for chunk in self._chunks.values()} & {c.source for c in chunks}
@@ -165,11 +187,17 @@ class ChunkIndex:
             )
         if known:
             self.remove(known)
-        ids = np.arange(self._next_id, self._next_id + len(chunks), dtype=np.int64)
+        ids = np.arange(self._next_id, self._next_id + len(rows), dtype=np.int64)
         self._index.add_with_ids(rows, ids)
-        self._chunks.update(zip(ids.tolist(), chunks, strict=True))
-        self._next_id += len(chunks)
+        self._take(ids.tolist(), chunks, held)
         self.version += 1
+
+    def _take(self, ids: Sequence[int], chunks: Sequence[Chunk], counts: Sequence[int]) -> None:
+        """Note which FAISS ids belong to which chunk."""
+        owners = (c.id for c, count in zip(chunks, counts, strict=True) for _ in range(count))
+        self._owners.update(zip(ids, owners, strict=True))
+        self._chunks.update((chunk.id, chunk) for chunk in chunks)
+        self._next_id = ids[-1] + 1 if ids else 0
 
     def remove(self, sources: Iterable[str]) -> int:
         """Remove documents with all their chunks.
@@ -201,13 +229,14 @@ class ChunkIndex:
                 f"Document {min(wanted - held)!r} is not among the {len(held)} documents of the "
                 "index: give sources that index.chunks holds."
             )
-        ids = [number for number, chunk in self._chunks.items() if chunk.source in wanted]
+        gone = {chunk.id for chunk in self._chunks.values() if chunk.source in wanted}
+        ids = [number for number, owner in self._owners.items() if owner in gone]
         if ids:
             self._index.remove_ids(np.array(ids, dtype=np.int64))
-            for number in ids:
-                del self._chunks[number]
+            self._owners = {n: owner for n, owner in self._owners.items() if owner not in gone}
+            self._chunks = {key: chunk for key, chunk in self._chunks.items() if key not in gone}
             self.version += 1
-        return len(ids)
+        return len(gone)
 
     def search(
         self, vectors: npt.ArrayLike, k: int = 5, where: Where | None = None
@@ -232,7 +261,8 @@ class ChunkIndex:
             of `chunks`. All lists are empty when nothing is indexed or allowed.
             The score is ``1 - d²/2`` for ``"l2"``, which on unit vectors is the
             cosine (-1 to 1) and has no lower bound otherwise, or the inner
-            product for ``"ip"``, which has no bounds.
+            product for ``"ip"``, which has no bounds; that of the nearest
+            vector where a chunk has several.
 
         Raises
         ------
@@ -244,10 +274,12 @@ class ChunkIndex:
         k = checked_k(k)
         if not self._chunks:
             return [[] for _ in rows]
-        parameters, allowed = None, len(self)
+        parameters, allowed = None, len(self._owners)
         faiss = _faiss()
         if where:
-            ids = np.array(list(self._chunks), dtype=np.int64)[select_chunks(self.chunks, where)]
+            chunk_ids = list(self._chunks)
+            fitting = {chunk_ids[place] for place in select_chunks(self.chunks, where)}
+            ids = np.array([n for n, owner in self._owners.items() if owner in fitting], np.int64)
             allowed = len(ids)
             if not allowed:
                 return [[] for _ in rows]
@@ -258,19 +290,24 @@ class ChunkIndex:
 
     def _nearest(self, row: FloatArray, k: int, allowed: int, parameters: object) -> list[Hit]:
         depth = min(k + 1, allowed)
-        # Which of the equals at the end FAISS returns is left to chance, so all are fetched.
+        # Which of the equals at the end FAISS returns is left to chance, so all are fetched; and
+        # more where several vectors of one chunk are near.
         while True:
             values, numbers = (
                 found[0] for found in self._index.search(row, depth, params=parameters)
             )
-            if depth == allowed or values[depth - 1] != values[k - 1]:
+            exact = values.astype(float)
+            scores = 1.0 - exact / 2.0 if self.metric == "l2" else exact
+            best: dict[str, float] = {}
+            for place in np.lexsort((numbers, -scores)):
+                best.setdefault(self._owners[int(numbers[place])], float(scores[place]))
+            kept = list(best.items())[:k]
+            if depth == allowed or (len(kept) == k and kept[-1][1] != scores.min()):
                 break
             depth = min(2 * depth, allowed)
-        scores = (1.0 - values.astype(float) / 2.0) if self.metric == "l2" else values.astype(float)
-        order = np.lexsort((numbers, -scores))[:k]
         return [
-            Hit(chunk=self._chunks[int(numbers[place])], score=float(scores[place]), rank=rank)
-            for rank, place in enumerate(order, start=1)
+            Hit(chunk=self._chunks[owner], score=score, rank=rank)
+            for rank, (owner, score) in enumerate(kept, start=1)
         ]
 
     def _checked(self, vectors: npt.ArrayLike, purpose: str) -> FloatArray:
@@ -322,10 +359,11 @@ class ChunkIndex:
         self.corpus = self.corpus if corpus is None else corpus
         contents = {
             "vectors": _faiss().serialize_index(self._index).tobytes(),
-            "chunks": to_lines(self.chunks),
+            "chunks": to_lines(self.chunks, self.counts),
         }
         facts = {
             "count": len(self),
+            "vectors": len(self._owners),
             "dimension": self.dimension,
             "metric": self.metric,
             "model": self.model,
@@ -366,9 +404,11 @@ class ChunkIndex:
                     f"The index in {str(folder)!r} was built with {what} {manifest.get(what)!r}, "
                     f"but {expected!r} is in use: use the former, or {REBUILD}."
                 )
-        kinds = {"dimension": int, "count": int, "metric": str, "model": str, "corpus": str}
+        kinds = dict.fromkeys(("dimension", "count", "vectors"), int)
+        kinds |= dict.fromkeys(("metric", "model", "corpus"), str)
         sound = all(type(manifest.get(key)) is kind for key, kind in kinds.items())
-        require(sound and manifest["count"] >= 0, folder, "the manifest holds a wrong value")
+        sound = sound and 0 <= manifest["count"] <= manifest["vectors"]
+        require(sound, folder, "the manifest holds a wrong value")
         try:
             index = cls(manifest["dimension"], metric=manifest["metric"], model=manifest["model"])
         except InvalidInputError as error:
@@ -376,28 +416,29 @@ class ChunkIndex:
                 f"The index in {str(folder)!r} is damaged: {error}"
             ) from error
         index.corpus = manifest["corpus"]
-        index._fill(folder, manifest["count"], contents)
+        index._fill(folder, manifest["count"], manifest["vectors"], contents)
         return index
 
-    def _fill(self, folder: Path, count: int, contents: Mapping[str, bytes]) -> None:
+    def _fill(self, folder: Path, count: int, rows: int, contents: Mapping[str, bytes]) -> None:
         faiss = _faiss()
         # A flat index has a fixed size for its count and dimension, so that both are proved
         # before FAISS reads a byte: its reader trusts the lengths it finds.
-        size = len(faiss.serialize_index(self._index)) + count * (4 * self.dimension + 8)
+        size = len(faiss.serialize_index(self._index)) + rows * (4 * self.dimension + 8)
         require(
             len(contents["vectors"]) == size,
             folder,
-            f"{count} vectors of dimension {self.dimension} take {size} bytes, "
+            f"{rows} vectors of dimension {self.dimension} take {size} bytes, "
             f"but the file has {len(contents['vectors'])}",
         )
-        chunks = from_lines(contents["chunks"])
+        chunks, counts = from_lines(contents["chunks"])
         require(
-            len({chunk.id for chunk in chunks}) == len(chunks) == count,
+            len({chunk.id for chunk in chunks}) == len(chunks) == count and sum(counts) == rows,
             folder,
-            f"{count} chunks, each with an id of its own, are promised, but not found",
+            f"{count} chunks with {rows} vectors, each chunk with an id of its own, are promised, "
+            "but not found",
         )
         loaded = faiss.deserialize_index(np.frombuffer(contents["vectors"], dtype=np.uint8))
-        expected = (_kinds(self._index), self.dimension, self.dimension, count, count)
+        expected = (_kinds(self._index), self.dimension, self.dimension, rows, rows)
         found = (_kinds(loaded), loaded.d, loaded.index.d, loaded.ntotal, loaded.index.ntotal)
         ids = faiss.vector_to_array(loaded.id_map).tolist()
         require(
@@ -406,8 +447,7 @@ class ChunkIndex:
             f"the vectors file holds {found} with {len(set(ids))} numbers, not {expected}",
         )
         self._index = loaded
-        self._chunks = dict(zip(ids, chunks, strict=True))
-        self._next_id = ids[-1] + 1 if ids else 0
+        self._take(ids, chunks, counts)
 
     @staticmethod
     def info(folder: str | Path) -> dict[str, Any]:
@@ -420,7 +460,8 @@ class ChunkIndex:
         Returns
         -------
         dict
-            ``model``, ``dimension``, ``metric``, ``count``, ``corpus``,
+            ``model``, ``dimension``, ``metric``, ``count`` (of chunks),
+            ``vectors`` (their number), ``corpus``,
             ``format``, ``sha256``, and in ``files`` the ``name``, ``bytes``
             and ``sha256`` of ``vectors`` and ``chunks``.
 

@@ -23,7 +23,7 @@ from rag_helpers.errors import IndexIntegrityError, InvalidInputError
 __all__ = ["REBUILD", "read_folder", "read_manifest", "require", "write_folder"]
 
 MANIFEST = "manifest.json"
-FORMAT = 1
+FORMAT = 2
 MAX_MANIFEST_BYTES = 64 * 1024
 # Files that no manifest names may belong to a writer that is still at work.
 ORPHAN_SECONDS = 3600.0

@@ -15,6 +15,8 @@ from rag_helpers.records import Chunk
 
 __all__ = ["check_chunks", "from_lines", "to_lines"]
 
+_COUNT = "vectors"  # beside the chunk's own fields in a line
+
 
 def check_chunks(chunks: Sequence[Chunk]) -> None:
     """Refuse chunks that could not be told apart or written.
@@ -47,12 +49,14 @@ def check_chunks(chunks: Sequence[Chunk]) -> None:
                 )
 
 
-def to_lines(chunks: Sequence[Chunk]) -> bytes:
+def to_lines(chunks: Sequence[Chunk], counts: Sequence[int]) -> bytes:
     """Write one line of JSON per chunk.
 
     Parameters
     ----------
     chunks : sequence of Chunk
+    counts : sequence of int
+        How many vectors each chunk has.
 
     Returns
     -------
@@ -61,16 +65,20 @@ def to_lines(chunks: Sequence[Chunk]) -> bytes:
 
     Examples
     --------
-    >>> from_lines(to_lines([Chunk("tea", "a.txt", 0, 3)]))
-    [Chunk(text='tea', source='a.txt', start=0, end=3, title='', heading='', metadata={})]
+    >>> from_lines(to_lines([Chunk("tea", "a.txt", 0, 3)], [2]))
+    ([Chunk(text='tea', source='a.txt', start=0, end=3, title='', heading='', metadata={})], [2])
     """
     names = [field.name for field in fields(Chunk)]
-    rows = ({name: getattr(chunk, name) for name in names} for chunk in chunks)
-    lines = (json.dumps({**row, "metadata": dict(row["metadata"])}) + "\n" for row in rows)
+    lines = []
+    for chunk, count in zip(chunks, counts, strict=True):
+        row = {name: getattr(chunk, name) for name in names}
+        lines.append(
+            json.dumps({**row, "metadata": dict(row["metadata"]), _COUNT: int(count)}) + "\n"
+        )
     return "".join(lines).encode()
 
 
-def from_lines(data: bytes) -> list[Chunk]:
+def from_lines(data: bytes) -> tuple[list[Chunk], list[int]]:
     """Read what `to_lines` wrote.
 
     Parameters
@@ -79,25 +87,30 @@ def from_lines(data: bytes) -> list[Chunk]:
 
     Returns
     -------
-    list of Chunk
+    tuple of (list of Chunk, list of int)
+        The chunks, and how many vectors each has.
 
     Raises
     ------
     IndexIntegrityError
         If a line is not a chunk; the message gives its number.
     """
-    chunks = []
+    chunks, counts = [], []
     for number, line in enumerate(data.splitlines(), start=1):
         try:
-            chunk = Chunk(**json.loads(line))
+            row = json.loads(line)
+            count = row.pop(_COUNT)
+            chunk = Chunk(**row)
             texts = (chunk.text, chunk.source, chunk.title, chunk.heading)
             whole = (
                 all(isinstance(text, str) for text in texts)
                 and type(chunk.start) is int
                 and type(chunk.end) is int
                 and isinstance(chunk.metadata, dict)
+                and type(count) is int
+                and count >= 1
             )
-        except (TypeError, ValueError, RecursionError):
+        except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
             whole = False
         if not whole:
             raise IndexIntegrityError(
@@ -105,4 +118,5 @@ def from_lines(data: bytes) -> list[Chunk]:
                 "documents."
             )
         chunks.append(chunk)
-    return chunks
+        counts.append(count)
+    return chunks, counts

@@ -10,6 +10,8 @@ from __future__ import annotations
 from rag_helpers.pipeline.citations import cite
 from rag_helpers.pipeline.confidence import RetrievalConfidence
 from rag_helpers.pipeline.loading import (
+    READER,
+    WINDOW_WORDS,
     build_index,
     load_index,
     load_pipeline,
@@ -20,6 +22,8 @@ from rag_helpers.pipeline.rag import ConfidenceFunction, RagPipeline
 from rag_helpers.pipeline.recipe import rag_pipeline
 
 __all__ = [
+    "READER",
+    "WINDOW_WORDS",
     "ConfidenceFunction",
     "RagPipeline",
     "RetrievalConfidence",

@@ -14,14 +14,34 @@ from rag_helpers.corpus import fingerprint, load_files, load_help_topics
 from rag_helpers.embedding import load_embedders
 from rag_helpers.environment import cache_folder
 from rag_helpers.errors import IndexIntegrityError
-from rag_helpers.generator import load_generator
+from rag_helpers.generator import (
+    ChatGenerator,
+    ExtractiveGenerator,
+    Seq2SeqGenerator,
+    load_generator,
+)
 from rag_helpers.index import ChunkIndex
+from rag_helpers.models import lora_adapter
 from rag_helpers.pipeline.confidence import RetrievalConfidence
 from rag_helpers.pipeline.rag import RagPipeline
 from rag_helpers.records import Chunk, Document
-from rag_helpers.retriever import build_retriever, embed_chunks
+from rag_helpers.retriever import build_retriever, embed_chunks, embed_windows
 
-__all__ = ["build_index", "load_index", "load_pipeline", "pipeline_over", "whole_documents"]
+__all__ = [
+    "READER",
+    "WINDOW_WORDS",
+    "build_index",
+    "load_index",
+    "load_pipeline",
+    "pipeline_over",
+    "whole_documents",
+]
+
+READER = "SmolLM2-135M-Instruct"
+"""The language model that answers by default, once an adapter is shipped for it."""
+
+WINDOW_WORDS = 40
+"""Words of the windows that the default pipeline embeds; see `build_index`."""
 
 # The confidence is a probability: below one half the corpus more likely lacks the answer.
 MIN_CONFIDENCE = 0.5
@@ -33,6 +53,7 @@ def build_index(
     model: str = "all-MiniLM-L6-v2",
     chunks: Sequence[Chunk] | None = None,
     with_heading: bool = True,
+    window_words: int | None = None,
 ) -> ChunkIndex:
     """Chunk and embed documents into a new index.
 
@@ -46,17 +67,24 @@ def build_index(
         Cut in another way; by default by structure, at most 150 words each.
     with_heading : bool, default True
         Whether the title and heading are embedded in front of the text.
+    window_words : int, optional
+        Embeds each chunk as windows of at most so many words, always with title
+        and heading (`embed_windows`); by default as a whole.
 
     Returns
     -------
     ChunkIndex
-        Holding every chunk and its vector.
+        Holding every chunk and its vector, or vectors.
     """
     passages, _ = load_embedders(model)
     if chunks is None:
         chunks = split_by_structure(documents)
     index = ChunkIndex(passages.dimension, metric=passages.metric, model=passages.name)
-    index.add(chunks, embed_chunks(chunks, passages, with_heading=with_heading))
+    if window_words is None:
+        index.add(chunks, embed_chunks(chunks, passages, with_heading=with_heading))
+    else:
+        vectors, counts = embed_windows(chunks, passages, max_words=window_words)
+        index.add(chunks, vectors, counts=counts)
     return index
 
 
@@ -66,8 +94,9 @@ def load_pipeline(
     index: str | Path | None = None,
     model: str = "all-MiniLM-L6-v2",
     retriever: str = "hybrid",
-    generator: str = "extractive",
+    generator: str | None = None,
     k: int = 5,
+    adapters: bool = True,
 ) -> RagPipeline:
     """Build the course's default pipeline, ready to answer.
 
@@ -84,12 +113,16 @@ def load_pipeline(
         Name or folder of the embedder.
     retriever : {"dense", "keyword", "hybrid"}, default "hybrid"
         How to search.
-    generator : str, default "extractive"
-        ``"extractive"`` (the best sentence), or a model's name or folder. Over
-        three passages the untuned chat model is right less often: 4 of 12
-        questions against 8.
+    generator : str, optional
+        ``"extractive"`` (the best sentence), or a model's name or folder. By
+        default `READER` with its adapter, or ``"extractive"`` where there is no
+        adapter or `adapters` is False: over three passages the untuned chat model
+        is right less often, 4 of 12 questions against 8.
     k : int, default 5
         How many passages to retrieve.
+    adapters : bool, default True
+        Whether the adapters that come with the course are used; False runs the
+        models as published, and so does ``$RAG_ADAPTERS`` set to ``off``.
 
     Returns
     -------
@@ -101,8 +134,10 @@ def load_pipeline(
         chunk_index = ChunkIndex.load(index, model=passages.name)
     else:
         documents = load_help_topics() if corpus is None else load_files(corpus)
-        chunk_index = load_index(documents, model=model)
-    return pipeline_over(chunk_index, model=model, retriever=retriever, generator=generator, k=k)
+        chunk_index = load_index(documents, model=model, window_words=WINDOW_WORDS)
+    return pipeline_over(
+        chunk_index, model=model, retriever=retriever, generator=generator, k=k, adapters=adapters
+    )
 
 
 def pipeline_over(
@@ -110,8 +145,9 @@ def pipeline_over(
     *,
     model: str = "all-MiniLM-L6-v2",
     retriever: str = "hybrid",
-    generator: str = "extractive",
+    generator: str | None = None,
     k: int = 5,
+    adapters: bool = True,
 ) -> RagPipeline:
     """Put the course's default parts around an index.
 
@@ -119,7 +155,7 @@ def pipeline_over(
     ----------
     index : ChunkIndex
         What is searched; the pipeline follows its changes.
-    model, retriever, generator, k
+    model, retriever, generator, k, adapters
         As for `load_pipeline`.
 
     Returns
@@ -127,14 +163,23 @@ def pipeline_over(
     RagPipeline
         Ready to answer.
     """
-    _, questions = load_embedders(model)
+    _, questions = load_embedders(model, adapter="auto" if adapters else None)
     return RagPipeline(
         build_retriever(retriever, index, questions),
-        load_generator(generator),
+        _load_reader(generator, adapters),
         k=k,
         confidence=RetrievalConfidence(index, questions),
         threshold=MIN_CONFIDENCE,
     )
+
+
+def _load_reader(
+    name: str | None, adapters: bool
+) -> ExtractiveGenerator | Seq2SeqGenerator | ChatGenerator:
+    shipped = adapters and lora_adapter(name or READER) is not None
+    if shipped:
+        return load_generator(name or READER, adapter="auto")
+    return load_generator(name or "extractive")
 
 
 def load_index(
@@ -142,6 +187,7 @@ def load_index(
     *,
     model: str = "all-MiniLM-L6-v2",
     chunks: Sequence[Chunk] | None = None,
+    window_words: int | None = None,
 ) -> ChunkIndex:
     """Return the index of a corpus, from the cache folder or made anew and kept there.
 
@@ -153,6 +199,8 @@ def load_index(
         Name or folder of the embedder.
     chunks : sequence of Chunk, optional
         Cut in another way; by default by structure, at most 150 words each.
+    window_words : int, optional
+        As for `build_index`.
 
     Returns
     -------
@@ -162,7 +210,7 @@ def load_index(
     if chunks is None:
         chunks = split_by_structure(documents)
     corpus = fingerprint(documents)
-    cut = sha256("\n".join([corpus, *map(repr, chunks)]).encode()).hexdigest()
+    cut = sha256("\n".join([corpus, str(window_words), *map(repr, chunks)]).encode()).hexdigest()
     folder = cache_folder() / "indexes" / f"{cut[:16]}-{Path(model).name}"
     if folder.exists():
         try:
@@ -170,7 +218,7 @@ def load_index(
         except IndexIntegrityError:
             # The cache is ours to rebuild; a damaged entry is only lost time.
             pass
-    index = build_index(documents, model=model, chunks=chunks)
+    index = build_index(documents, model=model, chunks=chunks, window_words=window_words)
     index.save(folder, corpus=corpus)
     return index
 

@@ -6,10 +6,13 @@ The module does not know how either reads them.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from rag_helpers.records import Chunk, Embedder, FloatArray
+from rag_helpers.chunking import split_by_sentences
+from rag_helpers.errors import InvalidInputError
+from rag_helpers.records import Chunk, Document, Embedder, FloatArray
 
-__all__ = ["embed_chunks", "headed_text"]
+__all__ = ["embed_chunks", "embed_windows", "headed_text"]
 
 
 def embed_chunks(
@@ -42,6 +45,58 @@ def embed_chunks(
     """
     texts = [headed_text(chunk) if with_heading else chunk.text for chunk in chunks]
     return embedder.embed(texts, titles=[chunk.title for chunk in chunks])
+
+
+def embed_windows(
+    chunks: Sequence[Chunk], embedder: Embedder, *, max_words: int = 40
+) -> tuple[FloatArray, list[int]]:
+    """Embed the windows of each chunk: a few sentences, behind the chunk's title and heading.
+
+    A question mostly asks for one sentence. Its vector lies nearer to that
+    sentence's than to the mean of a whole passage, and what an encoder would
+    not read of a long passage stands in windows of its own. The chunk is as near
+    as its nearest window, and is still what the generator reads ("small to big").
+
+    Parameters
+    ----------
+    chunks : sequence of Chunk
+    embedder : Embedder
+        The passages' side.
+    max_words : int
+        Most words per window, the title and heading not counted; a longer
+        sentence is cut.
+
+    Returns
+    -------
+    tuple of (ndarray of float32, list of int)
+        The vectors, those of a chunk one below the other, and how many each
+        chunk has: what `ChunkIndex.add` takes as ``counts``.
+
+    Raises
+    ------
+    InvalidInputError
+        If `max_words` is below 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> class Lengths:
+    ...     def embed(self, texts, *, titles=None):
+    ...         return np.array([[len(text)] for text in texts], dtype=np.float32)
+    >>> chunk = Chunk("Ice melts. Steam is hot.", "ice", 0, 24, title="Ice")
+    >>> vectors, counts = embed_windows([chunk], Lengths(), max_words=3)
+    >>> vectors.tolist(), counts  # "Ice", a break and the 10 or 13 characters of a sentence
+    ([[14.0], [17.0]], [2])
+    """
+    if max_words < 1:
+        raise InvalidInputError(f"max_words is {max_words}: give at least 1; 40 is usual.")
+    windows, counts = [], []
+    for chunk in chunks:
+        found = split_by_sentences(Document(chunk.text, chunk.id), max_words=max_words)
+        parts = [window.text for window in found] or [chunk.text]
+        windows += [replace(chunk, text=part) for part in parts]
+        counts.append(len(parts))
+    return embed_chunks(windows, embedder, with_heading=True), counts
 
 
 def headed_text(chunk: Chunk) -> str:

@@ -74,8 +74,9 @@ def digest(text):
 @pytest.fixture
 def clone(tmp_path):
     inside = tmp_path / "rag_helpers"
-    shutil.copytree(PACKAGE / "installation", inside / "installation")
-    for name in ("__init__.py", "__main__.py", "commands.py", "errors.py"):
+    for name in ("installation", "commands"):
+        shutil.copytree(PACKAGE / name, inside / name)
+    for name in ("__init__.py", "__main__.py", "errors.py"):
         shutil.copy(PACKAGE / name, inside)
     library, weights = make_wheel(tmp_path, "library"), make_wheel(tmp_path, "weights")
     sha = hashlib.sha256(weights.read_bytes()).hexdigest()

@@ -148,7 +148,15 @@ def test_mutated_folders_are_refused_before_anything_is_parsed(tmp_path, monkeyp
     assert len(ChunkIndex.load(healthy)) == COUNTS["old"]
 
 
-@pytest.mark.parametrize("facts", [{"count": 399}, {"count": 401}, {"dimension": 63}, {"count": 0}])
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"count": 399, "vectors": 399},
+        {"vectors": 401},
+        {"dimension": 63},
+        {"count": 0, "vectors": 0},
+    ],
+)
 def test_a_corrected_checksum_does_not_hide_a_wrong_size(tmp_path, monkeypatch, facts):
     """The manifest's own checksum can be made to fit by hand; the size of the vectors cannot."""
     import faiss

@@ -8,7 +8,7 @@ from pathlib import Path
 from rag_helpers.corpus import load_help_topics
 from rag_helpers.embedding import load_embedders
 from rag_helpers.evaluation import auroc_interval, fit_calibration, load_gold_split
-from rag_helpers.pipeline import RetrievalConfidence, load_index
+from rag_helpers.pipeline import WINDOW_WORDS, RetrievalConfidence, load_index
 from rag_helpers.retriever import build_retriever
 
 K = 5
@@ -16,8 +16,8 @@ K = 5
 
 def fit() -> None:
     """Write the calibration and say how well it tells the two kinds apart."""
-    index = load_index(load_help_topics())
-    _, questions = load_embedders("all-MiniLM-L6-v2")
+    index = load_index(load_help_topics(), window_words=WINDOW_WORDS)
+    _, questions = load_embedders("all-MiniLM-L6-v2", adapter="auto")
     retriever = build_retriever("hybrid", index, questions)
     confidence = RetrievalConfidence(index, questions)
 
