@@ -9,7 +9,7 @@ export RAG_QUESTION = $(value Q)
 unexport Q
 
 .DEFAULT_GOAL := help
-.PHONY: help install lab check test test-slow notebooks ask serve adapters doctor clean
+.PHONY: help install lab check test test-slow notebooks results ask serve adapters doctor clean
 
 help: ## list the targets
 	@$(PYTHON) -c "import re; [print('  make %-11s %s' % m) for m in re.findall(r'(?m)^([a-z-]+):.*?## (.*)', open('Makefile', encoding='utf-8').read())]"
@@ -31,6 +31,9 @@ test-slow: ## the tests that take minutes
 
 notebooks: ## execute all notebooks and write them anew
 	@$(RAG) notebooks
+
+results: ## write README's results table from the measured files
+	@$(RAG) results
 
 ask: ## answer a question: make ask Q="What happens when I divide by zero?"
 	@$(RAG) ask

@@ -204,6 +204,7 @@ COMMANDS = (
         _notebooks_options,
         f"Example: {PROGRAM} notebooks 02 03",
     ),
+    Command("results", "write README's results table from the measured files", commands.results),
     Command("clean", "delete caches and build leftovers", _clean, _clean_options),
 )
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import base64
+import json
 import os
 import re
 import sys
@@ -28,6 +29,7 @@ from rag_helpers.widget_pictures import WIDGET_VIEW, find_chromium, render_html,
 __all__ = ["NotebookError", "build", "check", "freeze_widgets", "main", "read_source"]
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
+TIMES = Path(__file__).parent / "data" / "results" / "notebooks.json"
 LARGEST_NOTEBOOK = 500_000  # bytes
 LANGUAGE = {"name": "python", "file_extension": ".py", "mimetype": "text/x-python"}
 # Where Jupyter and IPython keep what they write, below the repository's .jupyter.
@@ -323,6 +325,15 @@ def _names(folder: Path, wanted: Sequence[str]) -> list[str]:
     return names
 
 
+def _note_seconds(name: str, seconds: float) -> None:
+    """Keep how long a notebook took, for README's table."""
+    times = json.loads(TIMES.read_text(encoding="utf-8")) if TIMES.is_file() else {}
+    times = dict(sorted({**times, name: round(seconds)}.items()))
+    draft = TIMES.with_suffix(".json.new")
+    draft.write_text(json.dumps(times, indent=1) + "\n", encoding="utf-8")
+    draft.replace(TIMES)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the builder from the command line."""
     parser = argparse.ArgumentParser(
@@ -346,6 +357,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             seconds = build(name, write=not options.dry_run)
             write(f"{name}: executed in {seconds:.0f} s\n")
             sys.stdout.flush()
+            if not options.dry_run:
+                _note_seconds(name, seconds)
     except RagError as error:
         sys.stderr.write(f"{error}\n")
         return 1

@@ -24,6 +24,7 @@ __all__ = [
     "CLOSED_BOOK",
     "FEW_SHOT",
     "MIN_PASSAGE_TOKENS",
+    "NOT_IN_CONTEXT",
     "RECIPE",
     "SHORT_ANSWER",
     "TEMPLATES",
@@ -158,12 +159,16 @@ def _check_fields(text: str, where: str, *, needed: str, known: set[str]) -> Non
 RECIPE = PromptTemplate("recipe", "Question: {question} Context: {context}")
 """One line for models that read and rewrite, such as T5 and BART."""
 
+NOT_IN_CONTEXT = "not in the context"
+"""What `CHAT` asks a generator to write when no passage holds the answer, and what
+fine-tuning teaches it to."""
+
 CHAT = PromptTemplate(
     "chat",
     "Context:\n{context}\n\nQuestion: {question}\nAnswer:",
     system=(
         "Answer the question in one short sentence, using only the context. "
-        "If the context does not hold the answer, say: not in the context."
+        f"If the context does not hold the answer, say: {NOT_IN_CONTEXT}."
     ),
     separator="\n\n",
 )

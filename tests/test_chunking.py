@@ -324,6 +324,7 @@ def test_a_line_over_a_title_belongs_to_it():
     assert [chunk.text[:4] for chunk in chunks] == ["befo", "===="]
 
 
+@pytest.mark.seconds
 def test_deep_indentation_is_no_danger():
     text = "\n\n".join(" " * depth + "x y z" for depth in range(3000))
     chunks = split_by_structure(Document(text, "deep"), max_words=7)

@@ -6,6 +6,7 @@ import pytest
 
 from rag_helpers.__main__ import main
 from rag_helpers.commands.ask import _as_text
+from rag_helpers.commands.results import README, render_results
 from rag_helpers.index import ChunkIndex
 from rag_helpers.pipeline import RagPipeline
 from rag_helpers.records import Answer, Chunk, Citation, Hit, Prompt
@@ -276,3 +277,26 @@ def test_evaluate_names_the_malformed_line(gold_file, folder, capsys):
 
 def ask_evaluate(gold, documents, *more):
     return main(["evaluate", "--gold", str(gold), "--corpus", str(documents), *more])
+
+
+# Results ----------------------------------------------------------------------------------
+
+
+def test_readme_shows_the_committed_results():
+    assert render_results() in README.read_text(encoding="utf-8"), "the cure is: make results"
+
+
+def test_results_are_put_between_their_marks_and_nowhere_else(monkeypatch, tmp_path, capsys):
+    readme = tmp_path / "README.md"
+    monkeypatch.setattr("rag_helpers.commands.results.README", readme)
+    readme.write_text("before\n<!-- results -->\nold\n<!-- /results -->\nafter\n")
+    assert main(["results"]) == 0
+    text = readme.read_text(encoding="utf-8")
+    assert text.startswith("before\n<!-- results -->\n**Python help topics")
+    assert text.endswith("\n<!-- /results -->\nafter\n") and "old" not in text
+    assert "was brought in step" in capsys.readouterr().out
+    assert main(["results"]) == 0
+    assert "is in step" in capsys.readouterr().out
+    readme.write_text("no marks")
+    assert main(["results"]) == 2
+    assert readme.read_text() == "no marks"

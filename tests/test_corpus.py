@@ -317,6 +317,7 @@ def test_a_threshold_that_makes_no_sense_is_refused(threshold):
         find_near_duplicates(["a"], threshold=threshold)
 
 
+@pytest.mark.seconds
 def test_the_same_passages_of_the_help_topics_are_found():
     topics = load_help_topics()
     names = [document.source for document in topics]
@@ -674,6 +675,7 @@ def run_offline(code, cache):
     return result.stdout + result.stderr
 
 
+@pytest.mark.seconds
 def test_a_hub_data_set_offline_names_the_cures(tmp_path):
     pytest.importorskip("datasets")
     code = """
@@ -693,6 +695,7 @@ for name in ("squad", "wikipedia"):
     assert "Traceback" not in output
 
 
+@pytest.mark.seconds
 def test_a_folder_of_data_files_is_a_data_set_by_name(tmp_path):
     pytest.importorskip("datasets")
     folder = tmp_path / "data"

@@ -652,6 +652,7 @@ anything = settings(
 )
 
 
+@pytest.mark.seconds
 @anything
 @given(body=requests | any_json, path=st.sampled_from(["/v1/answers", "/v1/search"]))
 def test_no_json_makes_the_service_fail(real_client, body, path):
@@ -661,12 +662,14 @@ def test_no_json_makes_the_service_fail(real_client, body, path):
         reply.json()
 
 
+@pytest.mark.seconds
 @anything
 @given(content=st.binary(max_size=200), path=st.sampled_from(["/v1/answers", "/v1/search"]))
 def test_no_bytes_make_the_service_fail(real_client, content, path):
     assert send_to(real_client, path, content).status_code in {400, 422}
 
 
+@pytest.mark.seconds
 @anything
 @given(query=st.text(max_size=100))
 def test_no_query_makes_the_service_fail(real_client, query):
@@ -742,6 +745,7 @@ server.serve()
 """
 
 
+@pytest.mark.seconds
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGTERM that a process can handle")
 def test_sigterm_lets_running_questions_end():
     code = SERVED.format(tests=str(Path(__file__).parent))

@@ -95,6 +95,7 @@ def test_absent_device_is_an_error_and_not_a_slow_run(monkeypatch):
         select_device()
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize(
     "variables",
     [{"ATEN_CPU_CAPABILITY": "avx2"}, {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE"}],

@@ -73,6 +73,7 @@ def test_retrieval_alone_is_scored_to_ten_hits():
     assert set(report["latency_ms"]) == {"search"}
 
 
+@pytest.mark.seconds
 def test_answers_are_scored_attributed_and_timed():
     answer = answer_with(
         {"Colour of 0": "Shade0.", "Colour of 1": "a shade9"}, abstained={"Colour of 99"}

@@ -60,6 +60,7 @@ def test_rank_metrics_agree_with_ir_measures(k):
     assert mean(ndcg_at) == pytest.approx(theirs[nDCG @ k])
 
 
+@pytest.mark.seconds
 def test_rank_metrics_and_squad_agree_with_torchmetrics():
     import torch
     from torchmetrics.retrieval import RetrievalHitRate, RetrievalMRR, RetrievalNormalizedDCG
@@ -84,6 +85,7 @@ def test_rank_metrics_and_squad_agree_with_torchmetrics():
         assert token_f1(prediction, answers) * 100 == pytest.approx(told["f1"].item(), abs=1e-4)
 
 
+@pytest.mark.seconds
 def test_rouge_agrees_with_rouge_score_for_the_best_answer():
     from rouge_score.rouge_scorer import RougeScorer
 

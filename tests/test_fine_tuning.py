@@ -562,6 +562,7 @@ def own_passage_first(embed) -> float:
     return float((np.argmax(questions @ passages.T, axis=1) == np.arange(len(FACTS))).mean())
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize("method", ["lora", "full"])
 def test_the_retriever_learns(bert, tmp_path, method):
     told = []
@@ -584,6 +585,7 @@ def test_the_retriever_learns(bert, tmp_path, method):
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
+@pytest.mark.seconds
 def test_the_embedder_merges_what_was_trained(bert, tmp_path):
     seen = []
 
@@ -603,6 +605,7 @@ def test_the_embedder_merges_what_was_trained(bert, tmp_path):
     assert re.fullmatch(r"tiny-bert\+adapter-[0-9a-f]{8}", tuned.name)
 
 
+@pytest.mark.seconds
 def test_the_embedder_refuses_an_adapter_of_another_model(bert, llama, tmp_path):
     with pytest.raises(ModelNotFoundError, match=r"holds no adapter_model.safetensors"):
         SentenceEmbedder(bert, adapter=tmp_path)
@@ -614,6 +617,7 @@ def test_the_embedder_refuses_an_adapter_of_another_model(bert, llama, tmp_path)
     assert SentenceEmbedder(bert, adapter="auto").name == "tiny-bert"  # none is shipped for it
 
 
+@pytest.mark.seconds
 def test_the_loss_is_the_cross_entropy_of_scaled_cosines(bert, tmp_path):
     from sentence_transformers import SentenceTransformer
 
@@ -635,6 +639,7 @@ def test_the_loss_is_the_cross_entropy_of_scaled_cosines(bert, tmp_path):
     assert result.losses[0][1] == pytest.approx(np.mean(by_hand), rel=1e-4)
 
 
+@pytest.mark.seconds
 def test_the_cached_loss_gives_the_same_weights(bert, tmp_path):
     options = {"model": bert, "epochs": 3, "batch_size": 8, "learning_rate": 1e-3, "negatives": 0}
     whole = train_retriever(retriever_pairs(), tmp_path / "whole", mini_batch_size=None, **options)
@@ -645,6 +650,7 @@ def test_the_cached_loss_gives_the_same_weights(bert, tmp_path):
     )
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize("stop", [3, 4, 7])
 def test_a_stopped_retriever_goes_on_to_the_same_weights(bert, tmp_path, stop):
     # Four steps an epoch: 3 stops within the first, 4 at its end, 7 within the second.
@@ -663,6 +669,7 @@ def test_a_stopped_retriever_goes_on_to_the_same_weights(bert, tmp_path, stop):
     assert_same_weights(whole.folder, again.folder)
 
 
+@pytest.mark.seconds
 def test_the_best_weights_are_kept_and_training_stops_early(bert, tmp_path):
     scores = iter([0.2, 0.9, 0.5, 0.4, 0.3, 0.1])
     result = train_retriever(
@@ -680,6 +687,7 @@ def test_the_best_weights_are_kept_and_training_stops_early(bert, tmp_path):
     assert_same_weights(result.folder, stopped.folder)
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -723,6 +731,7 @@ def test_lessons_take_every_chunk_that_holds_the_evidence():
     assert lessons.ranks(np.array([[1.0]], dtype=np.float32)) == [last - max(holders) + 1]
 
 
+@pytest.mark.seconds
 def test_the_loss_is_the_cross_entropy_over_the_whole_corpus(bert, tmp_path):
     lessons = question_lessons(bert)
     result = train_question_side([lessons], tmp_path / "out", model=bert, epochs=1, batch_size=8)
@@ -733,6 +742,7 @@ def test_the_loss_is_the_cross_entropy_over_the_whole_corpus(bert, tmp_path):
     assert result.losses[0][1] == pytest.approx(np.mean(by_hand), rel=1e-4)
 
 
+@pytest.mark.seconds
 def test_questions_learn_and_passages_stay(bert, tmp_path):
     lessons = question_lessons(bert)
     result = train_question_side(
@@ -746,6 +756,7 @@ def test_questions_learn_and_passages_stay(bert, tmp_path):
     np.testing.assert_array_equal(passages.embed([ICE]), SentenceEmbedder(bert).embed([ICE]))
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize("stop", [3, 4, 7])
 def test_a_stopped_question_side_goes_on_to_the_same_weights(bert, tmp_path, stop):
     lessons = question_lessons(bert)
@@ -761,6 +772,7 @@ def test_a_stopped_question_side_goes_on_to_the_same_weights(bert, tmp_path, sto
     assert_same_weights(whole.folder, again.folder)
 
 
+@pytest.mark.seconds
 def test_the_question_side_refuses_what_cannot_be_learnt(bert, tmp_path):
     lessons = question_lessons(bert)
     few = QuestionLessons(lessons.ids[:2], lessons.questions[:2], lessons.right[:2], lessons.index)
@@ -780,6 +792,7 @@ def test_the_question_side_refuses_what_cannot_be_learnt(bert, tmp_path):
 # --- the generator ----------------------------------------------------------------------------
 
 
+@pytest.mark.seconds
 def test_the_generator_learns_and_its_adapter_answers(llama, tmp_path):
     pairs = generator_pairs(TINY)
     result = train_generator(
@@ -798,6 +811,7 @@ def test_the_generator_learns_and_its_adapter_answers(llama, tmp_path):
     assert [g.text for g in plain.generate([pair.prompt for pair in pairs])] != answers
 
 
+@pytest.mark.seconds
 def test_the_loss_is_that_of_the_answer_alone(llama, tmp_path):
     import torch
 
@@ -827,6 +841,7 @@ def test_the_loss_is_that_of_the_answer_alone(llama, tmp_path):
     assert result.losses[0][1] == pytest.approx(total / count, rel=1e-4)
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize("stop", [3, 4, 7])
 def test_a_stopped_generator_goes_on_to_the_same_weights(llama, tmp_path, stop):
     pairs = generator_pairs(TINY)
@@ -843,6 +858,7 @@ def test_a_stopped_generator_goes_on_to_the_same_weights(llama, tmp_path, stop):
     assert_same_weights(whole.folder, again.folder)
 
 
+@pytest.mark.seconds
 def test_the_weights_of_the_lowest_loss_are_kept(llama, tmp_path):
     pairs = generator_pairs(TINY)
     # What is held out contradicts what is trained, so that its loss rises before long.
@@ -856,6 +872,7 @@ def test_the_weights_of_the_lowest_loss_are_kept(llama, tmp_path):
     assert result.history[-1].step == result.best_step + 10 < 60
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -873,6 +890,7 @@ def test_the_generator_refuses_what_makes_no_sense(llama, tmp_path, change, mess
 # --- the recipe's path ------------------------------------------------------------------------
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize("kind", ["t5", "bart"])
 def test_encoder_decoders_learn_and_answer(tmp_path, kind):
     folder = make_checkpoint(kind, tmp_path / f"tiny-{kind}")
@@ -891,6 +909,7 @@ def test_encoder_decoders_learn_and_answer(tmp_path, kind):
     assert answers == [pair.answer for pair in pairs]
 
 
+@pytest.mark.seconds
 def test_a_stopped_encoder_decoder_goes_on_to_the_same_weights(tmp_path):
     folder = make_checkpoint("t5", tmp_path / "tiny-t5")
     options = {"model": folder, "epochs": 3, "batch_size": 2, "evaluate_every": 2}
@@ -919,6 +938,7 @@ def test_batches_of_like_length_hold_every_row_and_differ_by_epoch():
     assert list(sampler) == orders[0]
 
 
+@pytest.mark.seconds
 def test_a_causal_model_is_sent_elsewhere(llama, tmp_path):
     with pytest.raises(GeneratorError, match="train it with train_generator"):
         train_seq2seq(generator_pairs(RECIPE), tmp_path / "out", model=llama)

@@ -411,6 +411,7 @@ def serve(request, tmp_path, monkeypatch):
     return start
 
 
+@pytest.mark.seconds
 def test_a_model_of_the_hub_is_downloaded_once_and_locked(serve, tiny, own_cache):
     (tiny / "modeling_own.py").write_text("raise RuntimeError('code of the repository')")
     (tiny / "pytorch_model.bin").write_bytes(b"not needed beside safetensors")
@@ -427,6 +428,7 @@ def test_a_model_of_the_hub_is_downloaded_once_and_locked(serve, tiny, own_cache
     assert len(hub.asked) == asked  # the second time nothing is asked
 
 
+@pytest.mark.seconds
 def test_a_repository_of_pickles_is_converted(serve, pickled):
     serve(pickled)
     done = in_fresh_process(RESOLVE)
@@ -441,6 +443,7 @@ def test_offline_is_respected_where_the_hub_would_answer(serve, tiny):
     assert hub.asked == []
 
 
+@pytest.mark.seconds
 def test_what_the_hubs_own_client_cached_is_used(serve, tiny):
     hub = serve(tiny)
     fetch = "from huggingface_hub import snapshot_download; print(snapshot_download('owner/tiny'))"
@@ -451,6 +454,7 @@ def test_what_the_hubs_own_client_cached_is_used(serve, tiny):
     assert len(hub.asked) == asked
 
 
+@pytest.mark.seconds
 def test_an_unreachable_hub_fails_within_seconds_and_names_three_ways(serve, tiny):
     hub = serve(tiny)
     hub.server.shutdown()

@@ -136,6 +136,7 @@ def test_a_source_that_is_not_there_is_named(folder):
 # Building ------------------------------------------------------------------------------------
 
 
+@pytest.mark.seconds
 def test_built_notebook_holds_what_its_cells_printed(built):
     folder, seconds, _ = built
     notebook = read(folder)
@@ -186,6 +187,7 @@ def test_live_widget_becomes_a_picture_and_a_hidden_one_nothing(built):
     assert pixels.shape[1] == 860 and pixels[..., :3].min() < 0.4
 
 
+@pytest.mark.seconds
 def test_errors_that_leave_cells_green_fail_the_build(folder):
     with pytest.raises(NotebookError) as caught:
         build(put(folder, QUIET), folder=folder)
@@ -261,6 +263,7 @@ def test_other_outputs_are_left_as_they_are():
     assert notebook.cells[0].outputs == [plain]
 
 
+@pytest.mark.seconds
 def test_progress_bars_leave_nothing_behind(folder):
     name = put(
         folder,
@@ -274,6 +277,7 @@ def test_progress_bars_leave_nothing_behind(folder):
     ]
 
 
+@pytest.mark.seconds
 def test_outputs_do_not_say_where_the_builder_lives(folder):
     name = put(
         folder,

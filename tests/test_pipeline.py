@@ -95,6 +95,26 @@ def test_no_hit_means_an_abstention(pipeline):
     assert answer.text == "Nothing in the corpus matches the question."
 
 
+class Decliner(ExtractiveGenerator):
+    """Says of every passage that the answer is not there."""
+
+    def generate(self, prompts):
+        return [Generation("Not in the context.") for _ in prompts]
+
+
+def test_a_generator_that_declines_is_taken_at_its_word(chunks):
+    pipeline = RagPipeline(
+        KeywordRetriever(chunks), Decliner(), confidence=lambda *_: 0.8, threshold=0.5
+    )
+    answer = pipeline.answer("When does ice melt?")
+    assert answer.abstained and "do not seem to hold the answer" in answer.text
+    assert "0.80" in answer.text and "'ice.txt'" in answer.text
+    # What is cited is closest to the question, not to the words "not in the context".
+    assert answer.citations[0].text == "Ice melts at zero degrees."
+    pipeline.threshold = 0.9
+    assert "The corpus does not seem to hold" in pipeline.answer("When does ice melt?").text
+
+
 @pytest.mark.parametrize("confidence, abstained", [(0.49, True), (0.5, False)])
 def test_the_threshold_decides_what_is_said(chunks, confidence, abstained):
     pipeline = RagPipeline(
@@ -176,6 +196,7 @@ def recipe():
     return index, Dataset.from_dict({"text": texts})
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize("k", [1, 3, 50])
 def test_recipe_pipeline_equals_the_composed_one(t5, recipe, k):
     index, dataset = recipe
@@ -191,6 +212,7 @@ def test_recipe_pipeline_equals_the_composed_one(t5, recipe, k):
     assert len(ANSWERS) == len(PAIRS)
 
 
+@pytest.mark.seconds
 def test_recipe_pipeline_refuses_what_it_cannot_do(t5, recipe, tmp_path):
     index, dataset = recipe
     arguments = ("Why?", Encoder(), index, t5.model, t5.tokenizer, dataset)

@@ -26,6 +26,7 @@ from rag_helpers.retriever import (
     collapse_duplicates,
     diversify,
     embed_chunks,
+    embed_windows,
     expand_with_glossary,
     expand_with_hits,
     fuse_ranks,
@@ -162,6 +163,28 @@ def test_collapsing_fetches_as_deep_as_it_must(index, toy_embedder):
     assert sources(found) == ["copy0", "tea.txt"]
 
 
+def test_windows_stand_behind_the_heading_of_their_chunk_and_none_is_empty(toy_embedder):
+    tea = chunk("tea", "Tea is hot. Ice is cold.", title="Drinks")
+    blank = chunk("blank", "   ")
+    seen = []
+
+    class Recorder:
+        def embed(self, texts, *, titles=None):
+            seen.extend(texts)
+            return toy_embedder.embed(texts)
+
+    vectors, counts = embed_windows([tea, blank], Recorder(), max_words=3)
+    assert seen == ["Drinks\nTea is hot.", "Drinks\nIce is cold.", "   "]
+    assert counts == [2, 1] and len(vectors) == 3
+    index = ChunkIndex(toy_embedder.dimension)
+    index.add([tea, blank], vectors, counts=counts)
+    # The window about ice is nearest, and the whole chunk comes back.
+    (hit, _) = DenseRetriever(index, toy_embedder).search("ice")
+    assert hit.chunk == tea and hit.score == pytest.approx(1.0)
+    with pytest.raises(InvalidInputError, match="max_words is 0"):
+        embed_windows([tea], toy_embedder, max_words=0)
+
+
 def test_hybrid_adds_up_both_halves_before_it_collapses(toy_embedder):
     # Dense search puts copy a first: its vector says ice and nothing else. Keyword search puts
     # copy b first: it says "freezing" as well.
@@ -173,9 +196,9 @@ def test_hybrid_adds_up_both_halves_before_it_collapses(toy_embedder):
     index.add(chunks, embed_chunks(chunks, toy_embedder))
     (hit,) = build_retriever("hybrid", index, toy_embedder).search("freezing ice")
     # Standard scores: a 1 and b -1 in the dense half, the reverse in the keyword half, which
-    # weighs 0.75. A half that had dropped a copy would have one hit, of standard score 0.
+    # weighs 0.5. A half that had dropped a copy would have one hit, of standard score 0.
     assert hit.chunk.source == "a"
-    assert hit.score == pytest.approx((1 - 0.75) / 1.75)
+    assert hit.score == pytest.approx((1 - 0.5) / 1.5)
 
 
 def test_unknown_retriever_lists_the_known_ones(index, toy_embedder):

@@ -233,6 +233,7 @@ def test_no_script_runs_while_the_picture_is_taken():
     assert np.all(pixels == [0, 0, 1], axis=2).any()
 
 
+@pytest.mark.seconds
 def test_a_browser_that_does_not_start_is_one_sentence(tmp_path):
     with pytest.raises(RagError, match="does not start") as caught:
         take_picture("<div class='rag-picture'></div>", tmp_path / "chromium")

@@ -11,6 +11,7 @@ from rag_helpers.commands.adapters import adapters, add_adapters_options
 from rag_helpers.commands.ask import add_ask_options, ask
 from rag_helpers.commands.evaluate import add_evaluate_options, evaluate
 from rag_helpers.commands.index import add_index_options, index
+from rag_helpers.commands.results import results
 from rag_helpers.commands.serve import add_serve_options, serve
 
 __all__ = [
@@ -23,5 +24,6 @@ __all__ = [
     "ask",
     "evaluate",
     "index",
+    "results",
     "serve",
 ]

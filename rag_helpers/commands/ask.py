@@ -86,7 +86,8 @@ def add_ask_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--generator",
         metavar="NAME",
-        help="extractive (default: the best sentence), SmolLM2-135M-Instruct, or a model folder",
+        help="SmolLM2-135M-Instruct (default, with its adapter), extractive (the best sentence), "
+        "or a model folder",
     )
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--corpus", metavar="PATH", help="your own file or folder of documents")

@@ -19,7 +19,7 @@ from rag_helpers.corpus import containment, find_near_duplicates
 from rag_helpers.environment import progress_bar
 from rag_helpers.errors import TrainingError
 from rag_helpers.evaluation import Judge
-from rag_helpers.prompting import CHAT, PromptTemplate, build_prompt
+from rag_helpers.prompting import CHAT, NOT_IN_CONTEXT, PromptTemplate, build_prompt
 from rag_helpers.records import Chunk, Document, GoldQuestion, Hit, Prompt
 from rag_helpers.retriever.passages import headed_text
 
@@ -36,10 +36,6 @@ __all__ = [
     "mine_hard_negatives",
     "pairs_from_headings",
 ]
-
-NOT_IN_CONTEXT = "not in the context"
-"""What the generator learns to write when no passage holds the answer; the words
-that `rag_helpers.prompting.CHAT` asks for."""
 
 Search: TypeAlias = Callable[[str, int], Sequence[Hit]]
 

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rag_helpers.errors import IndexIntegrityError, InvalidInputError
+from rag_helpers.index.faiss_parts import import_faiss, kinds_of, new_flat_index
 from rag_helpers.index.filters import Where, checked_k, select_chunks
 from rag_helpers.index.folder import REBUILD, read_folder, read_manifest, require, write_folder
 from rag_helpers.index.lines import check_chunks, from_lines, to_lines
@@ -83,7 +84,7 @@ class ChunkIndex:
         """Fingerprint of the corpus, as given to `save` or found by `load`."""
         self.version = 0
         """Grows with every change, so that what was derived from the chunks can follow."""
-        self._index = _new_faiss_index(self.dimension, metric)
+        self._index = new_flat_index(self.dimension, metric)
         self._chunks: dict[str, Chunk] = {}
         # FAISS id → chunk id. FAISS ids only grow, so that this order is also the order in FAISS.
         self._owners: dict[int, str] = {}
@@ -275,7 +276,7 @@ class ChunkIndex:
         if not self._chunks:
             return [[] for _ in rows]
         parameters, allowed = None, len(self._owners)
-        faiss = _faiss()
+        faiss = import_faiss()
         if where:
             chunk_ids = list(self._chunks)
             fitting = {chunk_ids[place] for place in select_chunks(self.chunks, where)}
@@ -358,7 +359,7 @@ class ChunkIndex:
         """
         self.corpus = self.corpus if corpus is None else corpus
         contents = {
-            "vectors": _faiss().serialize_index(self._index).tobytes(),
+            "vectors": import_faiss().serialize_index(self._index).tobytes(),
             "chunks": to_lines(self.chunks, self.counts),
         }
         facts = {
@@ -404,9 +405,9 @@ class ChunkIndex:
                     f"The index in {str(folder)!r} was built with {what} {manifest.get(what)!r}, "
                     f"but {expected!r} is in use: use the former, or {REBUILD}."
                 )
-        kinds = dict.fromkeys(("dimension", "count", "vectors"), int)
-        kinds |= dict.fromkeys(("metric", "model", "corpus"), str)
-        sound = all(type(manifest.get(key)) is kind for key, kind in kinds.items())
+        numbers, texts = ("dimension", "count", "vectors"), ("metric", "model", "corpus")
+        sound = all(type(manifest.get(key)) is int for key in numbers)
+        sound = sound and all(type(manifest.get(key)) is str for key in texts)
         sound = sound and 0 <= manifest["count"] <= manifest["vectors"]
         require(sound, folder, "the manifest holds a wrong value")
         try:
@@ -420,7 +421,7 @@ class ChunkIndex:
         return index
 
     def _fill(self, folder: Path, count: int, rows: int, contents: Mapping[str, bytes]) -> None:
-        faiss = _faiss()
+        faiss = import_faiss()
         # A flat index has a fixed size for its count and dimension, so that both are proved
         # before FAISS reads a byte: its reader trusts the lengths it finds.
         size = len(faiss.serialize_index(self._index)) + rows * (4 * self.dimension + 8)
@@ -438,8 +439,8 @@ class ChunkIndex:
             "but not found",
         )
         loaded = faiss.deserialize_index(np.frombuffer(contents["vectors"], dtype=np.uint8))
-        expected = (_kinds(self._index), self.dimension, self.dimension, rows, rows)
-        found = (_kinds(loaded), loaded.d, loaded.index.d, loaded.ntotal, loaded.index.ntotal)
+        expected = (kinds_of(self._index), self.dimension, self.dimension, rows, rows)
+        found = (kinds_of(loaded), loaded.d, loaded.index.d, loaded.ntotal, loaded.index.ntotal)
         ids = faiss.vector_to_array(loaded.id_map).tolist()
         require(
             expected == found and ids == sorted(set(ids)),
@@ -471,24 +472,3 @@ class ChunkIndex:
             If there is no manifest or it is damaged.
         """
         return read_manifest(Path(folder))
-
-
-def _faiss() -> Any:  # noqa: ANN401 (an untyped module)
-    import faiss
-
-    return faiss
-
-
-def _new_faiss_index(dimension: int, metric: str) -> Any:  # noqa: ANN401 (an untyped class)
-    faiss = _faiss()
-    flat = {"l2": faiss.IndexFlatL2, "ip": faiss.IndexFlatIP}
-    if metric not in flat:
-        raise InvalidInputError(
-            f"metric {metric!r} is unknown: use 'l2' for distances (MiniLM) or 'ip' for inner "
-            "products (DPR)."
-        )
-    return faiss.IndexIDMap2(flat[metric](dimension))
-
-
-def _kinds(index: Any) -> tuple[str, str]:  # noqa: ANN401 (an untyped class)
-    return type(index).__name__, type(_faiss().downcast_index(index.index)).__name__

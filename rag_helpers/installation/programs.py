@@ -33,6 +33,8 @@ LEFTOVERS = (
     "**/.ipynb_checkpoints",
     "**/__pycache__",
 )
+# What leaves the check of every save within a minute.
+FAST = "not models and not seconds and not notebooks and not browser and not slow"
 NO_TESTS_COLLECTED = 5  # pytest's exit code when no test was selected
 
 
@@ -98,7 +100,8 @@ def stages(kind: str) -> tuple[Stage, ...]:
     known = {
         "check-code": (
             *code,
-            tests("fast tests", "not models and not notebooks and not browser and not slow"),
+            # Two processes: the fast tests wait for imports as much as for anything else.
+            tests("fast tests", FAST, "-n", "2", "--dist", "loadfile"),
             in_step,
         ),
         "test": (

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rag_helpers.chunking import split_by_structure
 from rag_helpers.corpus import fingerprint, load_files, load_help_topics
-from rag_helpers.embedding import load_embedders
+from rag_helpers.embedding import DprEmbedder, load_embedders
 from rag_helpers.environment import cache_folder
 from rag_helpers.errors import IndexIntegrityError
 from rag_helpers.generator import (
@@ -163,12 +163,15 @@ def pipeline_over(
     RagPipeline
         Ready to answer.
     """
-    _, questions = load_embedders(model, adapter="auto" if adapters else None)
+    passages, questions = load_embedders(model, adapter="auto" if adapters else None)
+    # The confidence was fitted on the published encoder. Where one encoder has both sides, that is
+    # the passages'; DPR's sides differ, and have no adapter.
+    published = questions if isinstance(questions, DprEmbedder) else passages
     return RagPipeline(
         build_retriever(retriever, index, questions),
         _load_reader(generator, adapters),
         k=k,
-        confidence=RetrievalConfidence(index, questions),
+        confidence=RetrievalConfidence(index, published),
         threshold=MIN_CONFIDENCE,
     )
 

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 from rag_helpers.errors import InvalidInputError
 from rag_helpers.pipeline.citations import cite
-from rag_helpers.prompting import PromptTemplate, build_prompt
+from rag_helpers.prompting import NOT_IN_CONTEXT, PromptTemplate, build_prompt
 from rag_helpers.records import Answer, Generation, Hit, Metadata, Prompt, Retriever
 
 __all__ = ["ConfidenceFunction", "RagPipeline"]
@@ -43,7 +43,8 @@ class RagPipeline:
         ``confidence(question, hits, generation)`` returns a value from 0 to 1;
         without it the best hit's score, clipped to that range, is used.
     threshold : float, default 0.0
-        Below this confidence the answer says that the corpus does not hold it.
+        Below this confidence the answer says that the corpus does not hold it; so
+        it does when the generator itself declines with `NOT_IN_CONTEXT`.
 
     Examples
     --------
@@ -174,7 +175,10 @@ class RagPipeline:
         self, hits: list[Hit], prompt: Prompt, generation: Generation, timings: Mapping[str, float]
     ) -> Answer:
         began = time.perf_counter()
-        citations = cite(generation.text, prompt.question, prompt.hits or hits)
+        declined = _declines(generation.text)
+        # To decline claims nothing; what comes closest to the question is cited then.
+        claim = "" if declined else generation.text
+        citations = cite(claim, prompt.question, prompt.hits or hits)
         if self.confidence is not None:
             confidence = self.confidence(prompt.question, hits, generation)
         else:
@@ -187,17 +191,30 @@ class RagPipeline:
             hits=tuple(hits),
             prompt=prompt,
             confidence=confidence,
-            abstained=not hits or confidence < self.threshold,
+            abstained=not hits or confidence < self.threshold or declined,
             timings_ms={**timings, "cite": cite_ms, "total": sum(timings.values()) + cite_ms},
             retriever=str(getattr(self.retriever, "name", type(self.retriever).__name__)),
             generator=str(getattr(self.generator, "name", type(self.generator).__name__)),
         )
-        return replace(answer, text=_abstention(answer)) if answer.abstained else answer
+        if not answer.abstained:
+            return answer
+        return replace(answer, text=_abstention(answer, sure=confidence >= self.threshold))
 
 
-def _abstention(answer: Answer) -> str:
+def _declines(text: str) -> bool:
+    """Whether a generator says that the answer is not there, and nothing else."""
+    return text.strip().rstrip(".").casefold() == NOT_IN_CONTEXT
+
+
+def _abstention(answer: Answer, *, sure: bool) -> str:
     if not answer.hits:
         return "Nothing in the corpus matches the question."
+    if sure:
+        return (
+            "The passages that were found do not seem to hold the answer, though the corpus may "
+            f"(confidence {answer.confidence:.2f}). The closest is in "
+            f"{answer.hits[0].chunk.source!r}."
+        )
     return (
         "The corpus does not seem to hold the answer "
         f"(confidence {answer.confidence:.2f}). The closest passage is in "

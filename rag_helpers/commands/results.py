@@ -1,0 +1,119 @@
+"""The command ``results``: write README's results from the committed files of measurements.
+
+The module does not know how anything was measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rag_helpers.errors import EvaluationError
+
+__all__ = ["render_results", "results"]
+
+RESULTS = Path(__file__).parents[1] / "data" / "results"
+README = Path(__file__).parents[2] / "README.md"
+_BEGIN, _END = "<!-- results -->", "<!-- /results -->"
+_TABLES = {
+    "help_topics_test.json": "Python help topics, test questions",
+    "xquad_test.json": "XQuAD (English), six test articles, a paragraph a chunk",
+}
+_METRICS = {
+    "recall@1": "recall@1",
+    "recall@5": "recall@5",
+    "mrr@10": "MRR@10",
+    "exact_match": "exact match",
+    "f1": "F1",
+    "abstention_auroc": "AUROC",
+}
+
+
+def results(options: argparse.Namespace) -> int:
+    """Put the measured results into README.md, between their two marks.
+
+    Parameters
+    ----------
+    options : Namespace
+        Without options of its own.
+
+    Returns
+    -------
+    int
+        Exit code 0.
+
+    Raises
+    ------
+    EvaluationError
+        If README.md lacks the marks.
+    """
+    text = README.read_text(encoding="utf-8")
+    head, begin, rest = text.partition(_BEGIN)
+    _, end, tail = rest.partition(_END)
+    if not begin or not end:
+        raise EvaluationError(f"{README} lacks {_BEGIN} or {_END}; put both where results belong.")
+    new = f"{head}{begin}\n{render_results()}\n{end}{tail}"
+    draft = README.with_suffix(".md.new")
+    draft.write_text(new, encoding="utf-8", newline="\n")
+    draft.replace(README)
+    print(f"{README.name} {'is in step' if new == text else 'was brought in step'}.")
+    return 0
+
+
+def render_results(folder: Path = RESULTS) -> str:
+    """Return the results as Markdown.
+
+    Parameters
+    ----------
+    folder : Path
+        Holds the files that ``measure.py`` and the notebooks' builder wrote.
+
+    Returns
+    -------
+    str
+        A table per corpus, and what a learner waits for.
+    """
+    parts = []
+    for name, title in _TABLES.items():
+        found = json.loads((folder / name).read_text(encoding="utf-8"))
+        parts.append(f"**{title}**: n = {found['answerable']} answerable of {found['n']}.")
+        parts.append(_table(found["rows"]))
+    costs = json.loads((folder / "costs.json").read_text(encoding="utf-8"))
+    packages = costs["versions"]
+    parts.append(
+        f"**What it costs**, on {packages['cores']} cores ({packages['platform']}, Python "
+        f"{packages['python']}, torch {packages['torch']}, transformers "
+        f"{packages['transformers']}, sentence-transformers {packages['sentence-transformers']}):"
+    )
+    rows = [(name, f"{value:,}") for name, value in costs["costs"].items()]
+    notebooks = json.loads((folder / "notebooks.json").read_text(encoding="utf-8"))
+    rows += [(f"notebook {name}, s", str(seconds)) for name, seconds in notebooks.items()]
+    parts.append("\n".join(map(_line, [("what", "value"), ("---", "---"), *rows])))
+    return "\n\n".join(parts)
+
+
+def _table(rows: Mapping[str, Mapping[str, Any]]) -> str:
+    shown = {
+        name: title
+        for name, title in _METRICS.items()
+        if any(row[name] is not None for row in rows.values())
+    }
+    header = ["system", *shown.values(), "words a hit"]
+    lines = [_line(header), _line(["---"] * len(header))]
+    for system, row in rows.items():
+        cells = [_interval(row[name]) for name in shown]
+        lines.append(_line([system, *cells, f"{row['words_per_hit']:.0f}"]))
+    return "\n".join(lines)
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _interval(value: Mapping[str, float] | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value['value']:.2f} [{value['low']:.2f}, {value['high']:.2f}]"
