@@ -582,7 +582,17 @@ def test_a_long_passage_renders_quickly():
 # The oldest ipywidgets -----------------------------------------------------------------------
 
 # What stands in ipywidgets 7.7.1 and is used here. TagsInput, for one, came with 8.0.
-OLD_ENOUGH = {"Button", "Dropdown", "HBox", "HTML", "IntSlider", "Text", "VBox", "Widget"}
+OLD_ENOUGH = {
+    "Button",
+    "Dropdown",
+    "HBox",
+    "HTML",
+    "IntSlider",
+    "Text",
+    "ToggleButtons",
+    "VBox",
+    "Widget",
+}
 # Silently ignored by 7.7.1: titles of an Accordion, tooltips of other widgets than buttons.
 TOO_NEW = {"titles", "tabbable"}
 

@@ -213,6 +213,33 @@ gain = compare(reports["oracle passage"], report, "contains_answer")
 print(f"oracle minus pipeline: {gain.difference}, p = {gain.p:.3f}, n = {gain.n}")
 
 # %% [markdown]
+# ## Asking people
+#
+# Metrics count words. A person can say whether an answer is right, whether the passage says so, and
+# whether it reads well. The box hides who wrote what, saves every click and goes on where you
+# stopped. Let a second person rate too: *Cohen's kappa* (1960) is their agreement beyond chance.
+
+# %%
+from rag_helpers.evaluation import blind_items
+from rag_helpers.widgets import RatingBox
+
+texts = {
+    name: {r.id: r.text for r in reports[name].results if r.answerable}
+    for name in ("pipeline", "best sentence")
+}
+rating_box = RatingBox(
+    blind_items(texts)[:10],
+    {q.id: q.question for q in answerable},
+    passages={q.id: span.text for q in answerable if (span := by_text.get(q.question))},
+    file="my_ratings/ratings.jsonl",
+    rater="me",
+)
+rating_box
+
+# %%
+print(rating_box.summary())
+
+# %% [markdown]
 # ## How many passages?
 #
 # The recipe's tip is to adjust *k*. More passages hold the evidence more often, and give the reader

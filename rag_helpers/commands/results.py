@@ -28,6 +28,7 @@ _METRICS = {
     "mrr@10": "MRR@10",
     "exact_match": "exact match",
     "f1": "F1",
+    "contains_answer": "contains the answer",
     "abstention_auroc": "AUROC",
 }
 
@@ -79,7 +80,10 @@ def render_results(folder: Path = RESULTS) -> str:
     parts = []
     for name, title in _TABLES.items():
         found = json.loads((folder / name).read_text(encoding="utf-8"))
-        parts.append(f"**{title}**: n = {found['answerable']} answerable of {found['n']}.")
+        parts.append(
+            f"**{title}**: n = {found['answerable']} answerable of {found['n']} for retrieval and "
+            f"AUROC, {found['asked']} answerable for answers."
+        )
         parts.append(_table(found["rows"]))
     costs = json.loads((folder / "costs.json").read_text(encoding="utf-8"))
     packages = costs["versions"]

@@ -55,6 +55,7 @@ from rag_helpers.evaluation.rating import (
     kappa_between,
     win_rates,
 )
+from rag_helpers.evaluation.rating_file import append_rating, load_ratings
 from rag_helpers.evaluation.report import (
     ANSWER_METRICS,
     RETRIEVAL_METRICS,
@@ -84,6 +85,7 @@ __all__ = [
     "RiskCoverage",
     "WinRate",
     "answer_in_context",
+    "append_rating",
     "attribute",
     "auroc",
     "auroc_interval",
@@ -103,6 +105,7 @@ __all__ = [
     "kappa_between",
     "load_gold",
     "load_gold_split",
+    "load_ratings",
     "load_squad_gold",
     "ndcg_at",
     "normalize_answer",

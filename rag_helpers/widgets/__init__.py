@@ -17,6 +17,7 @@ from rag_helpers.widgets.boxes import (
     QuestionBox,
     SearchBox,
 )
+from rag_helpers.widgets.rating import RatingBox
 from rag_helpers.widgets.rendering import (
     render_chunks,
     render_citations,
@@ -29,6 +30,7 @@ __all__ = [
     "CompareBox",
     "GeneratorPlayground",
     "QuestionBox",
+    "RatingBox",
     "SearchBox",
     "render_chunks",
     "render_citations",
