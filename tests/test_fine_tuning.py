@@ -842,6 +842,19 @@ def test_the_loss_is_that_of_the_answer_alone(llama, tmp_path):
 
 
 @pytest.mark.seconds
+def test_a_generator_may_stop_before_its_epochs_are_over(llama, tmp_path):
+    result = train_generator(
+        generator_pairs(TINY), tmp_path / "out", model=llama, epochs=4, batch_size=4,
+        stop_after=3,
+    )  # fmt: skip
+    # Eight pairs make two steps an epoch: eight were planned.
+    assert [row.step for row in result.history] == [1, 2, 3]
+    assert result.history[-1].steps == 8
+    with pytest.raises(TrainingError, match="stop_after is 0"):
+        train_generator(generator_pairs(TINY), tmp_path / "no", model=llama, stop_after=0)
+
+
+@pytest.mark.seconds
 @pytest.mark.parametrize("stop", [3, 4, 7])
 def test_a_stopped_generator_goes_on_to_the_same_weights(llama, tmp_path, stop):
     pairs = generator_pairs(TINY)

@@ -103,9 +103,10 @@ def write_card(
         f"- seed: {seed}",
         f"- trained: {result.trained_parameters:,} of {result.parameters:,} numbers, beside every"
         " linear layer; saved as float16",
-        f"- kept: step {result.best_step} of {result.history[-1].steps}, the best on held-out"
+        f"- kept: step {result.best_step} of {result.history[-1].step}, the best on held-out"
         " questions",
-        f"- cost: {result.seconds:.0f} s, {result.peak_memory_mb:.0f} MB at most",
+        f"- cost: {result.seconds:.0f} s since it was last started, {result.peak_memory_mb:.0f} MB"
+        " at most",
         f"- versions: {', '.join(f'{name} {version}' for name, version in used.items())}",
         "",
         "## Results",

@@ -37,6 +37,7 @@ def train_generator(
     held_out: Sequence[GeneratorPair] = (),
     evaluate_every: int = 20,
     patience: int | None = None,
+    stop_after: int | None = None,
     dtype: str = "auto",
     seed: int = 0,
     resume: bool = True,
@@ -73,6 +74,9 @@ def train_generator(
         Steps between checkpoints, and between evaluations.
     patience : int, optional
         Evaluations without a lower loss after which training stops.
+    stop_after : int, optional
+        Steps after which training stops, with the learning rate still planned for
+        all epochs: for those who run out of time.
     dtype : str
         Format of the frozen weights and of the arithmetic: ``"float32"``,
         ``"bfloat16"``, or ``"auto"``. What is trained is float32 in any case.
@@ -108,8 +112,9 @@ def train_generator(
             raise TrainingError(
                 f"Pair {min(shared)!r} is trained on and held out; take it out of one."
             )
-    if rank < 1:
-        raise TrainingError(f"rank is {rank}; give at least 1.")
+    for name, value in (("rank", rank), ("stop_after", stop_after)):
+        if value is not None and value < 1:
+            raise TrainingError(f"{name} is {value}; give at least 1.")
     weights = resolve(model)
     run = TrainingRun(
         folder,
@@ -124,6 +129,7 @@ def train_generator(
             "max_tokens": max_tokens,
             "evaluate_every": evaluate_every,
             "patience": patience,
+            "stop_after": stop_after,
             "dtype": dtype,
             "seed": seed,
             "pairs": len(pairs),
@@ -202,6 +208,7 @@ def train_generator(
         save=adapted.save_pretrained,
         patience=patience,
         on_step=on_step,
+        stop_after=stop_after,
     )
 
 

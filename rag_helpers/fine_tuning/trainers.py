@@ -77,6 +77,17 @@ class _Watcher(TrainerCallback):
         next(self._ticks, None)
 
 
+class _StopAfter(TrainerCallback):
+    """Ends training at a step, though the learning rate was planned for more."""
+
+    def __init__(self, step: int) -> None:
+        self._step = step
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ANN401
+        if state.global_step >= self._step:
+            control.should_training_stop = True
+
+
 def _row(logs: dict[str, float], step: int, steps: int) -> TrainingStep | None:
     loss = logs.get("loss")
     score = logs.get("eval_score", logs.get("eval_loss"))
@@ -150,6 +161,7 @@ def run_trainer(
     save: Callable[[Path], object],
     patience: int | None,
     on_step: Callable[[TrainingStep], None] | None,
+    stop_after: int | None = None,
 ) -> TrainingResult:
     """Train from the last checkpoint or from the start, and publish the result.
 
@@ -167,6 +179,8 @@ def run_trainer(
         Evaluations without a better score after which training stops.
     on_step : callable or None
         Told of every logged step.
+    stop_after : int, optional
+        Step after which training ends, whatever was planned.
 
     Returns
     -------
@@ -183,6 +197,8 @@ def run_trainer(
     trainer.add_callback(_Watcher(label, on_step))
     if patience is not None and trainer.args.load_best_model_at_end:
         trainer.add_callback(EarlyStoppingCallback(early_stopping_patience=patience))
+    if stop_after is not None:
+        trainer.add_callback(_StopAfter(stop_after))
     checkpoint = run.last_checkpoint()
     with out_of_room(run), MemoryWatch() as watch:
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
