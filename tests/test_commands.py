@@ -1,6 +1,7 @@
 """``ask`` and ``index``, end to end on a toy corpus; only the embedder is a stand-in."""
 
 import json
+import sys
 
 import pytest
 
@@ -288,7 +289,8 @@ def test_readme_shows_the_committed_results():
 
 def test_results_are_put_between_their_marks_and_nowhere_else(monkeypatch, tmp_path, capsys):
     readme = tmp_path / "README.md"
-    monkeypatch.setattr("rag_helpers.commands.results.README", readme)
+    # By the module's place: the package offers a function of the same name.
+    monkeypatch.setattr(sys.modules["rag_helpers.commands.results"], "README", readme)
     readme.write_text("before\n<!-- results -->\nold\n<!-- /results -->\nafter\n")
     assert main(["results"]) == 0
     text = readme.read_text(encoding="utf-8")

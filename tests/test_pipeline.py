@@ -115,6 +115,70 @@ def test_a_generator_that_declines_is_taken_at_its_word(chunks):
     assert "The corpus does not seem to hold" in pipeline.answer("When does ice melt?").text
 
 
+class OnlyTea(Echo):
+    """Answers from a passage about tea, and declines every other; notes what it read."""
+
+    def __init__(self):
+        self.read = []
+
+    def _text(self, prompt):
+        self.read.append([hit.chunk.source for hit in prompt.hits])
+        return "hot water" if "Tea" in prompt.text else "not in the context"
+
+    def stream(self, prompt):
+        for word in self._text(prompt).split():
+            yield word + " "
+
+
+@pytest.fixture
+def in_turn(chunks):
+    """Finds all five passages, ice first and tea last but one, and reads them one by one."""
+
+    class Everything:
+        name = "everything"
+
+        def search(self, question, k=5, *, where=None):
+            order = [chunks[0], chunks[2], chunks[3], chunks[1], chunks[4]]
+            return [Hit(one, 1.0 / n, n) for n, one in enumerate(order[:k], start=1)]
+
+    return RagPipeline(Everything(), OnlyTea(), turns=4)
+
+
+def test_passages_are_read_in_turn_until_one_holds_the_answer(in_turn):
+    answer = in_turn.answer("How is it brewed?")
+    assert answer.text == "hot water" and not answer.abstained
+    assert in_turn.generator.read == [["ice.txt"], ["bridge.txt"], ["moon.txt"], ["tea.txt"]]
+    assert [hit.chunk.source for hit in answer.prompt.hits] == ["tea.txt"]
+    assert [citation.source for citation in answer.citations] == ["tea.txt"]
+    assert len(answer.hits) == 5 and set(answer.timings_ms) >= {"retrieve", "generate", "total"}
+
+
+def test_who_has_an_answer_is_not_asked_again(in_turn):
+    answers = in_turn.answer_many(["How is tea brewed?", "Is Tea hot?"])
+    # The question itself is part of the prompt, so the second is answered from the first passage.
+    assert [answer.text for answer in answers] == ["hot water", "hot water"]
+    assert len(in_turn.generator.read) == 5
+
+
+def test_after_the_last_turn_the_pipeline_abstains(in_turn):
+    in_turn.turns = 3
+    answer = in_turn.answer("How is it brewed?")
+    assert answer.abstained and len(in_turn.generator.read) == 3
+
+
+def test_a_stream_holds_back_what_may_be_declining(in_turn):
+    *pieces, answer = in_turn.stream("How is it brewed?")
+    assert "".join(pieces) == "hot water " and answer.text == "hot water"
+    in_turn.turns = 2
+    *pieces, answer = in_turn.stream("How is it brewed?")
+    assert pieces == [] and answer.abstained
+
+
+def test_turns_below_one_are_refused(chunks):
+    with pytest.raises(InvalidInputError, match="turns is 0"):
+        RagPipeline(KeywordRetriever(chunks), Echo(), turns=0)
+
+
 @pytest.mark.parametrize("confidence, abstained", [(0.49, True), (0.5, False)])
 def test_the_threshold_decides_what_is_said(chunks, confidence, abstained):
     pipeline = RagPipeline(
@@ -278,6 +342,19 @@ def test_a_saved_index_of_another_model_is_refused(toy_model, toy_documents, tmp
     toy_model.name = "another"
     with pytest.raises(IndexIntegrityError, match="another"):
         load_pipeline(index=tmp_path / "index")
+
+
+@pytest.mark.models
+def test_the_shipped_reader_names_the_exception_and_cites_its_passage():
+    pipeline = load_pipeline()
+    assert pipeline.generator.name == "SmolLM2-135M-Instruct + adapter"
+    answer = pipeline.answer("What happens when I divide by zero?")
+    assert "ZeroDivisionError" in answer.text and not answer.abstained
+    assert "ZeroDivisionError" in answer.citations[0].text
+    for question in ("What is the walrus operator?", "What is machine learning?"):
+        absent = pipeline.answer(question)
+        assert absent.abstained and "does not seem to hold the answer" in absent.text
+        assert absent.confidence < 0.5 and absent.citations
 
 
 # Confidence -------------------------------------------------------------------------------

@@ -85,13 +85,14 @@ def load_ratings(path: str | Path) -> list[Rating]:
     for number, line in enumerate(content.split(b"\n")[:-1], start=1):
         try:
             row = json.loads(line)
-            names = [row[key] for key in ("question_id", "system", "rater")]
             scores = {str(key): int(value) for key, value in row["scores"].items()}
+            rating = Rating(row["question_id"], row["system"], row["rater"], scores)
+            names = (rating.question_id, rating.system, rating.rater)
             if not all(isinstance(name, str) for name in names):
                 raise TypeError("a name is no text")
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise EvaluationError(
                 f"line {number} of {file} is no rating ({error}); correct it or give a new file"
             ) from error
-        ratings.append(Rating(*names, scores))
+        ratings.append(rating)
     return ratings

@@ -126,7 +126,7 @@ class ChatGenerator(LanguageModelGenerator):
             dtype=dtype,
         )
         if self._adapter is not None:
-            self.name = f"{self.name} + {self._adapter.name}"
+            self.name = f"{self.name} + adapter"
         if not self.tokenizer.chat_template:
             raise GeneratorError(
                 f"{self.name} has no chat template: choose an instruction-tuned model, or save "

@@ -7,8 +7,8 @@ what the right answer would have been.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 from rag_helpers.errors import InvalidInputError
@@ -42,6 +42,10 @@ class RagPipeline:
     confidence : callable, optional
         ``confidence(question, hits, generation)`` returns a value from 0 to 1;
         without it the best hit's score, clipped to that range, is used.
+    turns : int, optional
+        By default one prompt holds all passages that fit. With a number, at most
+        so many are read in turn, each in a prompt of its own, until the generator
+        does not decline: a small reader answers better from one passage.
     threshold : float, default 0.0
         Below this confidence the answer says that the corpus does not hold it; so
         it does when the generator itself declines with `NOT_IN_CONTEXT`.
@@ -67,11 +71,14 @@ class RagPipeline:
         template: PromptTemplate | None = None,
         token_budget: int | None = None,
         tokens_per_passage: int | None = None,
+        turns: int | None = None,
         confidence: ConfidenceFunction | None = None,
         threshold: float = 0.0,
     ) -> None:
         if k < 1:
             raise InvalidInputError(f"k is {k}; retrieve at least 1 passage.")
+        if turns is not None and turns < 1:
+            raise InvalidInputError(f"turns is {turns}; read at least 1 passage, or give None.")
         if not 0.0 <= threshold <= 1.0:
             raise InvalidInputError(f"threshold is {threshold}; give a value from 0 to 1.")
         self.retriever = retriever
@@ -80,6 +87,7 @@ class RagPipeline:
         self.template = template or generator.template
         self.token_budget = token_budget or generator.token_budget
         self.tokens_per_passage = tokens_per_passage
+        self.turns = turns
         self.confidence = confidence
         self.threshold = threshold
 
@@ -112,78 +120,86 @@ class RagPipeline:
     def answer_many(
         self, questions: Sequence[str], *, k: int | None = None, where: Metadata | None = None
     ) -> list[Answer]:
-        """Answer several questions, generating in one batch.
+        """Answer several questions, generating in batches.
 
-        ``timings_ms["generate"]`` is then the batch's time divided by the
-        number of questions.
+        ``timings_ms["generate"]`` is then each batch's time divided by the
+        number of questions in it.
         """
-        prepared = [self._prepare(question, k, where) for question in questions]
-        if not prepared:
-            return []
-        began = time.perf_counter()
-        generations = self.generator.generate([prompt for _, prompt, _ in prepared])
-        generate_ms = (time.perf_counter() - began) * 1000 / len(prepared)
-        return [
-            self._finish(hits, prompt, generation, {**timings, "generate": generate_ms})
-            for (hits, prompt, timings), generation in zip(prepared, generations, strict=True)
-        ]
+        found = [self._retrieve(question, k, where) for question in questions]
+        read: dict[int, tuple[Prompt, Generation]] = {}
+        left, turn = list(range(len(found))), 0
+        while left:
+            prompts = [self._fill(questions[i], found[i], turn) for i in left]
+            began = time.perf_counter()
+            generations = self.generator.generate(prompts)
+            for i, prompt, generation in zip(left, prompts, generations, strict=True):
+                read[i] = prompt, generation
+                found[i].spend("generate", (time.perf_counter() - began) / len(left))
+            turn += 1
+            left = [i for i in left if found[i].has(turn) and _declines(read[i][1].text)]
+        return [self._finish(part, *read[i]) for i, part in enumerate(found)]
 
     def stream(
         self, question: str, *, k: int | None = None, where: Metadata | None = None
     ) -> Iterator[str | Answer]:
         """Yield the answer's text piece by piece, and at the end the `Answer`.
 
-        The pieces are what the generator writes; the final `Answer` may say
-        instead that the corpus does not hold it.
+        The pieces are what the generator writes, but for words by which it may be
+        about to decline; the final `Answer` may say instead that the corpus does
+        not hold it.
         """
-        hits, prompt, timings = self._prepare(question, k, where)
-        began = time.perf_counter()
-        pieces = []
-        for piece in self.generator.stream(prompt):
-            pieces.append(piece)
-            yield piece
-        text = "".join(pieces)
-        generate_ms = (time.perf_counter() - began) * 1000
-        yield self._finish(
-            hits, prompt, Generation(text.strip()), {**timings, "generate": generate_ms}
-        )
+        found, turn = self._retrieve(question, k, where), 0
+        while True:
+            prompt, text, shown = self._fill(question, found, turn), "", ""
+            began = time.perf_counter()
+            for piece in self.generator.stream(prompt):
+                text += piece
+                if not NOT_IN_CONTEXT.startswith(text.strip().casefold()):
+                    yield text[len(shown) :]
+                    shown = text
+            found.spend("generate", time.perf_counter() - began)
+            turn += 1
+            if not (found.has(turn) and _declines(text)):
+                break
+        if len(shown) < len(text) and not _declines(text):
+            yield text[len(shown) :]
+        yield self._finish(found, prompt, Generation(text.strip()))
 
-    def _prepare(
-        self, question: str, k: int | None, where: Metadata | None
-    ) -> tuple[list[Hit], Prompt, dict[str, float]]:
+    def _retrieve(self, question: str, k: int | None, where: Metadata | None) -> _Found:
         if not isinstance(question, str) or not question.strip():
             raise InvalidInputError("The question is empty; ask in at least one word.")
         began = time.perf_counter()
         hits = self.retriever.search(question, self.k if k is None else k, where=where)
-        retrieved = time.perf_counter()
+        found = _Found(hits, [hits] if self.turns is None else [[h] for h in hits[: self.turns]])
+        found.spend("retrieve", time.perf_counter() - began)
+        return found
+
+    def _fill(self, question: str, found: _Found, turn: int) -> Prompt:
+        began = time.perf_counter()
         prompt = build_prompt(
             question,
-            hits,
+            # Without a hit there is still a prompt: the question alone.
+            found.turns[turn] if found.turns else [],
             template=self.template,
             count_tokens=self.generator.count_tokens,
             token_budget=self.token_budget,
             tokens_per_passage=self.tokens_per_passage,
         )
-        done = time.perf_counter()
-        return (
-            hits,
-            prompt,
-            {"retrieve": (retrieved - began) * 1000, "prompt": (done - retrieved) * 1000},
-        )
+        found.spend("prompt", time.perf_counter() - began)
+        return prompt
 
-    def _finish(
-        self, hits: list[Hit], prompt: Prompt, generation: Generation, timings: Mapping[str, float]
-    ) -> Answer:
+    def _finish(self, found: _Found, prompt: Prompt, generation: Generation) -> Answer:
         began = time.perf_counter()
+        hits = found.hits
         declined = _declines(generation.text)
         # To decline claims nothing; what comes closest to the question is cited then.
-        claim = "" if declined else generation.text
-        citations = cite(claim, prompt.question, prompt.hits or hits)
+        claim, read = ("", hits) if declined else (generation.text, prompt.hits or hits)
+        citations = cite(claim, prompt.question, read)
         if self.confidence is not None:
             confidence = self.confidence(prompt.question, hits, generation)
         else:
             confidence = min(max(hits[0].score, 0.0), 1.0) if hits else 0.0
-        cite_ms = (time.perf_counter() - began) * 1000
+        found.spend("cite", time.perf_counter() - began)
         answer = Answer(
             question=prompt.question,
             text=generation.text,
@@ -192,13 +208,28 @@ class RagPipeline:
             prompt=prompt,
             confidence=confidence,
             abstained=not hits or confidence < self.threshold or declined,
-            timings_ms={**timings, "cite": cite_ms, "total": sum(timings.values()) + cite_ms},
+            timings_ms={**found.timings_ms, "total": sum(found.timings_ms.values())},
             retriever=str(getattr(self.retriever, "name", type(self.retriever).__name__)),
             generator=str(getattr(self.generator, "name", type(self.generator).__name__)),
         )
         if not answer.abstained:
             return answer
         return replace(answer, text=_abstention(answer, sure=confidence >= self.threshold))
+
+
+@dataclass(slots=True)
+class _Found:
+    """What retrieval found for one question, how it will be read, and the time spent so far."""
+
+    hits: list[Hit]
+    turns: list[list[Hit]]
+    timings_ms: dict[str, float] = field(default_factory=dict)
+
+    def has(self, turn: int) -> bool:
+        return turn < len(self.turns)
+
+    def spend(self, stage: str, seconds: float) -> None:
+        self.timings_ms[stage] = self.timings_ms.get(stage, 0.0) + seconds * 1000
 
 
 def _declines(text: str) -> bool:
