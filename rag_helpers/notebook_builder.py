@@ -42,6 +42,7 @@ JUPYTER_FOLDERS = {
 }
 WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
 _TAG = re.compile(r"<[^>]*>")
+_BAR = re.compile(r"[^\n]*\d+%\|[^|\n]*\| \d+/\d+ \[[^]\n]*\]")
 
 Notebook: TypeAlias = Any  # nbformat's NotebookNode: a dictionary with attributes
 
@@ -226,6 +227,8 @@ def _tidy(notebook: Notebook) -> None:
             if output.output_type == "stream":
                 # A progress bar overwrites its line: what it overwrote was never meant to stay.
                 output.text = re.sub(r"[^\n]*\r", "", output.text)
+                # Where something was printed in between, its last state was not overwritten.
+                output.text = _BAR.sub("", output.text)
                 # Where this machine keeps things is nobody else's business.
                 output.text = output.text.replace(str(Path.home()), "~")
                 output.text = re.sub(r"\S*ipykernel_\d+\S+\.py", "<cell>", output.text)

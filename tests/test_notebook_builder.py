@@ -268,7 +268,8 @@ def test_progress_bars_leave_nothing_behind(folder):
     name = put(
         folder,
         "# %%\nimport sys\n\nprint('kept')\n"
-        "sys.stderr.write('\\r 50%|##  |\\r100%|####|\\r          \\r')\n",
+        "sys.stderr.write('\\r 50%|##  |\\r100%|####|\\r          \\r')\n"
+        "sys.stderr.write('\\rWork:  50%|##  | 3/6 [00:07<00:24,  1.36it/s]')\n",
     )
     build(name, folder=folder)
     (cell,) = nbformat.read(folder / f"{name}.ipynb", as_version=4).cells

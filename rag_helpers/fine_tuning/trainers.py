@@ -200,7 +200,7 @@ def run_trainer(
     if stop_after is not None:
         trainer.add_callback(_StopAfter(stop_after))
     checkpoint = run.last_checkpoint()
-    with out_of_room(run), MemoryWatch() as watch:
+    with out_of_room(run), quiet_loading(), MemoryWatch() as watch:
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     state = trainer.state
     rows = (_row(logs, int(logs["step"]), state.max_steps) for logs in state.log_history)
