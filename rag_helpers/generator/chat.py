@@ -126,7 +126,9 @@ class ChatGenerator(LanguageModelGenerator):
             dtype=dtype,
         )
         if self._adapter is not None:
-            self.name = f"{self.name} + adapter"
+            # The shipped one lies in a folder that is called like the model.
+            own = self._adapter.name
+            self.name = f"{self.name} + {'adapter' if own == self.name else own}"
         if not self.tokenizer.chat_template:
             raise GeneratorError(
                 f"{self.name} has no chat template: choose an instruction-tuned model, or save "
