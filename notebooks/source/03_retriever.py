@@ -251,8 +251,8 @@ for kind in kinds:
 #
 # A question asks for one sentence, and a passage holds ten. So the default index holds several
 # vectors per chunk: one for each *window* of at most 40 words, behind the title and heading. A chunk
-# is as near as its nearest window; what is returned is still the whole chunk. No window passes the
-# embedder's 256 tokens, so nothing goes unread. Embedding them takes about a minute.
+# is as near as its nearest window; what is returned is still the whole chunk. Hardly a window passes
+# the embedder's 256 tokens, so little goes unread. Embedding them takes about a minute.
 
 # %%
 from rag_helpers.pipeline import WINDOW_WORDS
