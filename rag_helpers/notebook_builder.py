@@ -42,7 +42,7 @@ JUPYTER_FOLDERS = {
 }
 WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
 _TAG = re.compile(r"<[^>]*>")
-_BAR = re.compile(r"[^\n]*\d+%\|[^|\n]*\| \d+/\d+ \[[^]\n]*\]")
+_BAR = re.compile(r".*\d+%\|[^|]*\| \d+/\d+ \[[^]]*\]")
 
 Notebook: TypeAlias = Any  # nbformat's NotebookNode: a dictionary with attributes
 
@@ -206,6 +206,21 @@ def freeze_widgets(notebook: Notebook, *, chromium: Path | None) -> int:
     return frozen
 
 
+def _tidy_line(line: str) -> str:
+    """Drop progress bars and this machine's folders from one printed line.
+
+    The plain searches come first: on a very long line the patterns would take minutes to say no.
+    """
+    # A progress bar overwrites its line: what it overwrote was never meant to stay.
+    line = line.rpartition("\r")[2]
+    # Where something was printed in between, its last state was not overwritten.
+    if "%|" in line:
+        line = _BAR.sub("", line)
+    # Where this machine keeps things is nobody else's business.
+    line = line.replace(str(Path.home()), "~")
+    return re.sub(r"\S*ipykernel_\d+\S+\.py", "<cell>", line) if "ipykernel_" in line else line
+
+
 def _tidy(notebook: Notebook) -> None:
     """Drop what differs between two equal runs, and join split stream outputs."""
     notebook.metadata.language_info = dict(LANGUAGE)  # the kernel adds its exact version
@@ -225,13 +240,7 @@ def _tidy(notebook: Notebook) -> None:
                 joined.append(output)
         for output in joined:
             if output.output_type == "stream":
-                # A progress bar overwrites its line: what it overwrote was never meant to stay.
-                output.text = re.sub(r"[^\n]*\r", "", output.text)
-                # Where something was printed in between, its last state was not overwritten.
-                output.text = _BAR.sub("", output.text)
-                # Where this machine keeps things is nobody else's business.
-                output.text = output.text.replace(str(Path.home()), "~")
-                output.text = re.sub(r"\S*ipykernel_\d+\S+\.py", "<cell>", output.text)
+                output.text = "\n".join(map(_tidy_line, output.text.split("\n")))
         cell.outputs = [o for o in joined if o.output_type != "stream" or o.text.strip()]
 
 
