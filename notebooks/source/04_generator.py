@@ -183,15 +183,18 @@ def edit(hit, old, new):
     return replace(hit, chunk=replace(hit.chunk, text=hit.chunk.text.replace(old, new)))
 
 
-def answer_from(question, passages, template=CHAT):
-    filled = build_prompt(
+def fill(question, passages, template=CHAT):
+    return build_prompt(
         question,
         passages,
         template=template,
         count_tokens=generator.count_tokens,
         token_budget=400,
     )
-    return short.generate([filled])[0].text
+
+
+def answer_from(question, passages):
+    return short.generate([fill(question, passages)])[0].text
 
 
 # %%
@@ -224,13 +227,20 @@ def passage_for(question):
 # %%
 from rag_helpers.prompting import CLOSED_BOOK
 
-counts = {"names the fact": 0, "follows the edit": 0, "closed book": 0}
+prompts, wanted = {"names the fact": [], "follows the edit": [], "closed book": []}, []
 for q in names:
     fact, made_up = q.answers[0], "Banana" + q.answers[0].strip("_").capitalize()
     hit = passage_for(q)
-    counts["names the fact"] += fact in answer_from(q.question, [hit])
-    counts["follows the edit"] += made_up in answer_from(q.question, [edit(hit, fact, made_up)])
-    counts["closed book"] += fact in answer_from(q.question, [], CLOSED_BOOK)
+    prompts["names the fact"].append(fill(q.question, [hit]))
+    prompts["follows the edit"].append(fill(q.question, [edit(hit, fact, made_up)]))
+    prompts["closed book"].append(fill(q.question, [], CLOSED_BOOK))
+    wanted.append({"names the fact": fact, "follows the edit": made_up, "closed book": fact})
+
+# %%
+counts = {}
+for name, filled in prompts.items():
+    texts = [generation.text for generation in short.generate(filled)]
+    counts[name] = sum(want[name] in text for want, text in zip(wanted, texts, strict=True))
 
 # %%
 from rag_helpers.evaluation import bootstrap_interval

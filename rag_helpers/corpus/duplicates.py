@@ -12,6 +12,7 @@ import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 from rag_helpers.errors import InvalidInputError
 from rag_helpers.records import Document
@@ -55,7 +56,7 @@ def containment(a: str, b: str, *, words: int = 5) -> float:
     >>> containment(part, whole), round(containment(whole, part), 2)
     (1.0, 0.33)
     """
-    return _contained(_shingles(a, words), _shingles(b, words))
+    return _contained(_kept_shingles(a, words), _kept_shingles(b, words))
 
 
 def find_near_duplicates(texts: Sequence[str], *, threshold: float = 0.8) -> list[tuple[int, int]]:
@@ -152,6 +153,10 @@ def _shingles(text: str, words: int) -> _Shingles:
     found = _WORD.findall(text.casefold())
     count = max(len(found) - words + 1, min(len(found), 1))
     return frozenset(tuple(found[i : i + words]) for i in range(count))
+
+
+# Every search compares its hits with each other, and meets the same passages again.
+_kept_shingles = lru_cache(maxsize=2048)(_shingles)
 
 
 def _contained(own: _Shingles, other: _Shingles) -> float:
