@@ -360,6 +360,29 @@ def test_batches_keep_the_order_and_may_be_empty(chat) -> None:
 
 
 @pytest.mark.seconds
+def test_what_prompts_begin_with_is_read_once(chat, monkeypatch) -> None:
+    read = []
+    forward = chat.model.forward
+
+    def listen(input_ids=None, **options):
+        read.append(input_ids.shape)
+        return forward(input_ids=input_ids, **options)
+
+    prompt, other = make_prompts(TINY_CHAT)[:2]
+    encoded = [chat._encode(prompt), chat._encode(other)]
+    shared = chat._shared_prefix(encoded)
+    assert encoded[0][:shared] == encoded[1][:shared]
+    assert encoded[0][shared] != encoded[1][shared]
+    monkeypatch.setattr(chat.model, "forward", listen)
+    assert answers(chat.generate([prompt, other])) == ANSWERS[:2]
+    longest = max(map(len, encoded))
+    assert read[:2] == [(1, shared), (2, longest - shared)]
+    # Equal prompts are all prefix but for the last id, from which the model goes on.
+    assert chat._shared_prefix([encoded[0]] * 3) == len(encoded[0]) - 1
+    assert answers(chat.generate([prompt] * 3)) == [ANSWERS[0]] * 3
+
+
+@pytest.mark.seconds
 def test_log_likelihood_in_a_batch_and_alone(chat) -> None:
     prompts = make_prompts(TINY_CHAT)
     pairs = [(prompt, text) for prompt in prompts for text in [*ANSWERS, "A much longer one, no?"]]

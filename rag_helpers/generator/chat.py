@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -231,14 +232,29 @@ class ChatGenerator(LanguageModelGenerator):
     def _rows_per_batch(self) -> int:
         return 1 if self.prompt_lookup else self.batch_size
 
-    def _decoding_options(self, prompt_length: int) -> dict[str, Any]:
+    def _shared_prefix(self, encoded: Sequence[list[int]]) -> int:
+        if len(encoded) == 1 or self.num_beams > 1 or self.prompt_lookup:
+            return 0
+        # At least one id of each row is left to go on from.
+        columns = zip(*(ids[:-1] for ids in encoded), strict=False)
+        return sum(1 for _ in takewhile(lambda column: len(set(column)) == 1, columns))
+
+    def _decoding_options(self, ids: Any, shared: int) -> dict[str, Any]:  # noqa: ANN401
         options: dict[str, Any] = {}
+        if shared:
+            # Instructions and examples are the same for all rows: read them once.
+            from transformers import DynamicCache
+
+            cache = DynamicCache(config=self.model.config)
+            self.model(ids[:1, :shared], past_key_values=cache, use_cache=True, logits_to_keep=1)
+            cache.batch_repeat_interleave(len(ids))
+            options["past_key_values"] = cache
         if self.repetition_penalty != 1:
             from transformers import RepetitionPenaltyLogitsProcessor
 
             options["logits_processor"] = [
                 RepetitionPenaltyLogitsProcessor(
-                    self.repetition_penalty, prompt_ignore_length=prompt_length
+                    self.repetition_penalty, prompt_ignore_length=ids.shape[1]
                 )
             ]
         if self.prompt_lookup:

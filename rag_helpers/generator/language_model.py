@@ -168,11 +168,13 @@ class LanguageModelGenerator(ABC):
         # Every beam is a row of the batch and keeps its scores: bound the memory.
         # What is sampled for a prompt must not depend on the others beside it.
         size = 1 if self.temperature else max(1, self._rows_per_batch() // self.num_beams)
-        return [
-            generation
-            for start in range(0, len(encoded), size)
-            for generation in self._run(encoded[start : start + size])
-        ]
+        # Prompts of like length share a batch, so that little is computed on padding.
+        order = sorted(range(len(encoded)), key=lambda i: len(encoded[i]))
+        written: dict[int, Generation] = {}
+        for start in range(0, len(order), size):
+            places = order[start : start + size]
+            written.update(zip(places, self._run([encoded[i] for i in places]), strict=True))
+        return [written[i] for i in range(len(encoded))]
 
     def _rows_per_batch(self) -> int:
         return self.batch_size
@@ -250,7 +252,8 @@ class LanguageModelGenerator(ABC):
         """Generate for one batch of ids."""
         import torch
 
-        ids, mask = self._pad(encoded)
+        shared = self._shared_prefix(encoded)
+        ids, mask = self._pad(encoded, shared)
         start = 1 if self._kind == "encoder-decoder" else ids.shape[1]
 
         def is_done(input_ids: Any, scores: Any, **_: Any) -> Any:  # noqa: ANN401
@@ -275,7 +278,7 @@ class LanguageModelGenerator(ABC):
                 return_dict_in_generate=True,
                 output_logits=True,
                 **sampling,
-                **self._decoding_options(prompt_length=ids.shape[1]),
+                **self._decoding_options(ids, shared),
             )
             log_probabilities = self.model.compute_transition_scores(
                 output.sequences,
@@ -290,8 +293,12 @@ class LanguageModelGenerator(ABC):
             )
         ]
 
-    def _decoding_options(self, prompt_length: int) -> dict[str, Any]:
-        """Return further arguments of ``model.generate``."""
+    def _shared_prefix(self, encoded: Sequence[list[int]]) -> int:
+        """Return how many leading ids of these rows are read once for all of them."""
+        return 0
+
+    def _decoding_options(self, ids: Any, shared: int) -> dict[str, Any]:  # noqa: ANN401
+        """Return further arguments of ``model.generate`` for these padded rows."""
         return {}
 
     def _is_complete(self, ids: list[int]) -> bool:
@@ -305,11 +312,12 @@ class LanguageModelGenerator(ABC):
             return nullcontext()
         return _fork_rng(self.seed, torch)
 
-    def _pad(self, encoded: Sequence[list[int]]) -> tuple[Any, Any]:
+    def _pad(self, encoded: Sequence[list[int]], shared: int = 0) -> tuple[Any, Any]:
         """Return ids and attention mask, shape ``(len(encoded), longest)``.
 
         A causal model goes on from the last column, so its padding stands on the
-        left; BART counts positions from the first, so its stands on the right.
+        left, behind the `shared` prefix; BART counts positions from the first, so
+        its stands on the right.
         """
         import torch
 
@@ -317,10 +325,9 @@ class LanguageModelGenerator(ABC):
         rows, masks = [], []
         for ids in encoded:
             padding = [self._pad_id] * (width - len(ids))
-            zeros, ones = [0] * len(padding), [1] * len(ids)
-            left = self._kind == "causal"
-            rows.append(padding + ids if left else ids + padding)
-            masks.append(zeros + ones if left else ones + zeros)
+            place = shared if self._kind == "causal" else len(ids)
+            rows.append(ids[:place] + padding + ids[place:])
+            masks.append([1] * place + [0] * len(padding) + [1] * (len(ids) - place))
         return (
             torch.tensor(rows, device=self.model.device),
             torch.tensor(masks, device=self.model.device),

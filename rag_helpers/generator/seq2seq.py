@@ -123,5 +123,5 @@ class Seq2SeqGenerator(LanguageModelGenerator):
             closing += 1
         return ids[: self.max_input_tokens - closing] + ids[len(ids) - closing :]
 
-    def _decoding_options(self, prompt_length: int) -> dict[str, Any]:
+    def _decoding_options(self, ids: Any, shared: int) -> dict[str, Any]:  # noqa: ANN401
         return {"early_stopping": True} if self.num_beams > 1 else {}
