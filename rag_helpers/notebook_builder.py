@@ -214,8 +214,7 @@ def _tidy_line(line: str) -> str:
     # A progress bar overwrites its line: what it overwrote was never meant to stay.
     line = line.rpartition("\r")[2]
     # Where something was printed in between, its last state was not overwritten.
-    if "%|" in line:
-        line = _BAR.sub("", line)
+    line = _BAR.sub("", line) if "%|" in line else line
     # Where this machine keeps things is nobody else's business.
     line = line.replace(str(Path.home()), "~")
     return re.sub(r"\S*ipykernel_\d+\S+\.py", "<cell>", line) if "ipykernel_" in line else line
@@ -230,12 +229,9 @@ def _tidy(notebook: Notebook) -> None:
         cell.metadata.pop("execution", None)
         joined: list[Any] = []
         for output in cell.outputs:
-            if (
-                joined
-                and output.output_type == "stream" == joined[-1].output_type
-                and output.name == joined[-1].name
-            ):
-                joined[-1].text += output.text
+            last: Any = joined[-1] if joined else {}
+            if output.output_type == "stream" and last.get("name") == output.name:
+                last.text += output.text
             else:
                 joined.append(output)
         for output in joined:
@@ -340,9 +336,9 @@ def _names(folder: Path, wanted: Sequence[str]) -> list[str]:
 def _note_seconds(name: str, seconds: float) -> None:
     """Keep how long a notebook took, for README's table."""
     times = json.loads(TIMES.read_text(encoding="utf-8")) if TIMES.is_file() else {}
-    times = dict(sorted({**times, name: round(seconds)}.items()))
     draft = TIMES.with_suffix(".json.new")
-    draft.write_text(json.dumps(times, indent=1) + "\n", encoding="utf-8")
+    times[name] = round(seconds)
+    draft.write_text(json.dumps(times, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     draft.replace(TIMES)
 
 

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 import os
 from pathlib import Path
 
@@ -221,6 +222,7 @@ def test_a_cell_that_never_ends_or_kills_the_kernel_is_one_sentence(folder, code
         build(put(folder, f"# %%\n{code}\n"), folder=folder, timeout=2)
 
 
+@pytest.mark.timeout(60)
 @pytest.mark.notebooks
 def test_a_notebook_too_large_is_refused_and_a_dry_run_writes_nothing(folder):
     # Two bytes each in UTF-8: 300,000 characters are over the limit of 500,000 bytes.
@@ -382,6 +384,7 @@ def test_check_finds_what_is_wrong(folder, change, fault):
 @pytest.fixture
 def course(folder, monkeypatch):
     monkeypatch.setattr(notebook_builder, "NOTEBOOKS", folder)
+    monkeypatch.setattr(notebook_builder, "TIMES", folder / "times.json")
     # The default of `build` and `check` was taken when they were defined.
     for function in (build, check):
         monkeypatch.setitem(function.__kwdefaults__, "folder", folder)
@@ -414,4 +417,5 @@ def test_build_from_the_command_line(course, capsys):
     assert main([]) == 1
     printed = capsys.readouterr()
     assert "01_toy: executed in" in printed.out and "ZeroDivisionError" in printed.err
+    assert list(json.loads((course / "times.json").read_text(encoding="utf-8"))) == ["01_toy"]
     assert (course / "01_toy.ipynb").exists()

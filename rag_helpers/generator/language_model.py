@@ -324,14 +324,12 @@ class LanguageModelGenerator(ABC):
         width = max(len(ids) for ids in encoded)
         rows, masks = [], []
         for ids in encoded:
-            padding = [self._pad_id] * (width - len(ids))
+            empty = width - len(ids)
             place = shared if self._kind == "causal" else len(ids)
-            rows.append(ids[:place] + padding + ids[place:])
-            masks.append([1] * place + [0] * len(padding) + [1] * (len(ids) - place))
-        return (
-            torch.tensor(rows, device=self.model.device),
-            torch.tensor(masks, device=self.model.device),
-        )
+            rows.append(ids[:place] + [self._pad_id] * empty + ids[place:])
+            masks.append([1] * place + [0] * empty + [1] * (len(ids) - place))
+        device = self.model.device
+        return torch.tensor(rows, device=device), torch.tensor(masks, device=device)
 
     def _finish(self, ids: list[int], log_probabilities: list[float]) -> Generation:
         ids = self._cut(ids)
