@@ -35,6 +35,10 @@ LEFTOVERS = (
 )
 # What leaves the check of every save within a minute.
 FAST = "not models and not seconds and not notebooks and not browser and not slow"
+# Collecting these alone takes seconds, since they import nearly everything.
+NOT_FAST = tuple(
+    f"--ignore=tests/{name}" for name in ("browser", "slow", "test_notebook_builder.py")
+)
 NO_TESTS_COLLECTED = 5  # pytest's exit code when no test was selected
 
 
@@ -101,7 +105,7 @@ def stages(kind: str) -> tuple[Stage, ...]:
         "check-code": (
             *code,
             # Two processes: the fast tests wait for imports as much as for anything else.
-            tests("fast tests", FAST, "-n", "2", "--dist", "loadfile"),
+            tests("fast tests", FAST, "-n", "2", "--dist", "loadfile", *NOT_FAST),
             in_step,
         ),
         "test": (
