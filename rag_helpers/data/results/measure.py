@@ -5,6 +5,7 @@ test splits are for the last look: choose nothing by what this prints. XQuAD's E
 part of the project; without it those rows stay as they are.
 """
 
+import argparse
 import json
 import os
 import random
@@ -105,14 +106,23 @@ def keep(name, found):
     (HERE / name).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
-if __name__ == "__main__":
+def main():
+    """Measure, and write the files; the test questions are for a last look only."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("xquad", nargs="?", help="XQuAD's English file, SQuAD 1.1 JSON")
+    parser.add_argument("--costs-only", action="store_true", help="measure times and sizes alone")
+    options = parser.parse_args()
     keep("costs.json", {"costs": measure_costs(), "versions": versions()})
+    if options.costs_only:
+        return
     topics, test = load_help_topics(), load_gold_split("test")
-    keep(
-        "help_topics_test.json", measure(test, topics, split_by_words(topics, size=150), None, 120)
-    )
-    if len(sys.argv) > 1:
-        file = sys.argv[1]
+    recipe_chunks = split_by_words(topics, size=150)
+    keep("help_topics_test.json", measure(test, topics, recipe_chunks, None, 120))
+    if file := options.xquad:
         texts = [t for t in load_squad(file) if t.source.rpartition("#")[0] in LAST_LOOK]
         asked = [q for q in load_squad_gold(file) if q.source.rpartition("#")[0] in LAST_LOOK]
         keep("xquad_test.json", measure(asked, texts, *[whole_documents(texts)] * 2, 80))
+
+
+if __name__ == "__main__":
+    main()
