@@ -7,10 +7,11 @@ import pytest
 
 from rag_helpers.__main__ import main
 from rag_helpers.commands.ask import _as_text
-from rag_helpers.commands.results import README, render_results
+from rag_helpers.commands.results import README, RESULTS, render_results
 from rag_helpers.index import ChunkIndex
-from rag_helpers.pipeline import RagPipeline
+from rag_helpers.pipeline import RagPipeline, load_pipeline
 from rag_helpers.records import Answer, Chunk, Citation, Hit, Prompt
+from rag_helpers.retriever import build_retriever
 
 
 @pytest.fixture(autouse=True)
@@ -287,6 +288,21 @@ def ask_evaluate(gold, documents, *more):
 
 def test_readme_shows_the_committed_results():
     assert render_results() in README.read_text(encoding="utf-8"), "the cure is: make results"
+
+
+def test_reasons_for_the_defaults_are_the_committed_figures():
+    tables = json.loads((RESULTS / "ablation.json").read_text(encoding="utf-8"))["tables"]
+    rows = {name: row for table in tables.values() for name, row in table["rows"].items()}
+    for name in (
+        "keywords alone",
+        "windows of 40 words",
+        "with keywords, ranks fused",
+        "with keywords, scores fused (default)",
+        "default without windows",
+    ):
+        assert f"{rows[name]['mrr@10']['value']:.3f}" in build_retriever.__doc__, name
+    for name in ("best sentence", "SmolLM2 as published, five passages"):
+        assert f"{rows[name]['contains_answer']['value']:.2f}" in load_pipeline.__doc__, name
 
 
 def test_results_are_put_between_their_marks_and_nowhere_else(monkeypatch, tmp_path, capsys):

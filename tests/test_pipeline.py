@@ -13,12 +13,14 @@ from rag_helpers.errors import GeneratorError, IndexIntegrityError, InvalidInput
 from rag_helpers.generator import ChatGenerator, ExtractiveGenerator, Seq2SeqGenerator
 from rag_helpers.index import ChunkIndex
 from rag_helpers.pipeline import (
+    QuestionLikelihood,
     RagPipeline,
     RetrievalConfidence,
     build_index,
     cite,
     load_index,
     load_pipeline,
+    pipeline_over,
     rag_pipeline,
     whole_documents,
 )
@@ -381,3 +383,30 @@ def test_confidence_rises_with_the_evidence(toy_model, toy_documents):
     )
     assert 0.0 <= unknown < known <= 1.0
     assert judge("tea", [], Generation("")) == 0.0
+
+
+def test_a_passage_is_scored_by_the_question_that_follows_it():
+    asked = []
+
+    class Model:
+        def log_likelihood(self, prompts, texts):
+            asked.append(([prompt.text for prompt in prompts], list(texts)))
+            return [-1.0, -2.0]
+
+    score = QuestionLikelihood(Model())
+    assert score("When does ice melt?", ["Ice melts.", "Tea {is} hot."]) == [-1.0, -2.0]
+    ((prompts, texts),) = asked
+    assert texts == ["When does ice melt?"] * 2
+    assert "Ice melts." in prompts[0] and "Tea {is} hot." in prompts[1]
+
+
+@pytest.mark.models
+def test_the_reranked_pipeline_asks_the_language_model(toy_documents):
+    index = build_index(toy_documents)
+    pipeline = pipeline_over(index, retriever="reranked", generator="extractive", k=3)
+    assert pipeline.retriever.name.endswith("+reranked")
+    question = "Which road goes over water?"
+    answer = pipeline.answer(question)
+    assert answer.hits[0].chunk.source == "bridge.txt"
+    plain = pipeline_over(index, generator="extractive", k=3).retriever.search(question, k=3)
+    assert [hit.score for hit in answer.hits] != [hit.score for hit in plain]

@@ -82,7 +82,9 @@ def add_ask_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("question", nargs="*", help="what to ask; default: $RAG_QUESTION")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--k", type=count, default=5, metavar="N", help="passages to retrieve (5)")
-    parser.add_argument("--retriever", metavar="NAME", help="dense, keyword or hybrid (default)")
+    parser.add_argument(
+        "--retriever", metavar="NAME", help="dense, keyword, hybrid (default), or reranked (slow)"
+    )
     parser.add_argument(
         "--generator",
         metavar="NAME",

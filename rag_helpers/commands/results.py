@@ -25,6 +25,7 @@ _TABLES = {
 _METRICS = {
     "recall@1": "recall@1",
     "recall@5": "recall@5",
+    "recall@10": "recall@10",
     "mrr@10": "MRR@10",
     "exact_match": "exact match",
     "f1": "F1",
@@ -70,12 +71,13 @@ def render_results(folder: Path = RESULTS) -> str:
     Parameters
     ----------
     folder : Path
-        Holds the files that ``measure.py`` and the notebooks' builder wrote.
+        Holds the files that ``measure.py``, ``ablate.py`` and the notebooks' builder wrote.
 
     Returns
     -------
     str
-        A table per corpus, and what a learner waits for.
+        A table per corpus, what each part of the retriever brings, and what a
+        learner waits for.
     """
     parts = []
     for name, title in _TABLES.items():
@@ -84,6 +86,14 @@ def render_results(folder: Path = RESULTS) -> str:
             f"**{title}**: n = {found['answerable']} answerable of {found['n']} for retrieval and "
             f"AUROC, {found['asked']} answerable for answers."
         )
+        parts.append(_table(found["rows"]))
+    ablation = json.loads((folder / "ablation.json").read_text(encoding="utf-8"))
+    parts.append(
+        "**What each part brings**, on questions to choose by (`ablate.py` measures it; ms is the "
+        "median time of a search on two cores):"
+    )
+    for title, found in ablation["tables"].items():
+        parts.append(f"*{title}* (n = {found['n']})")
         parts.append(_table(found["rows"]))
     costs = json.loads((folder / "costs.json").read_text(encoding="utf-8"))
     packages = costs["versions"]
@@ -103,13 +113,15 @@ def _table(rows: Mapping[str, Mapping[str, Any]]) -> str:
     shown = {
         name: title
         for name, title in _METRICS.items()
-        if any(row[name] is not None for row in rows.values())
+        if any(row.get(name) is not None for row in rows.values())
     }
-    header = ["system", *shown.values(), "words a hit"]
+    timed = ["ms"] if all("ms" in row for row in rows.values()) else []
+    header = ["system", *shown.values(), "words a hit", *timed]
     lines = [_line(header), _line(["---"] * len(header))]
     for system, row in rows.items():
-        cells = [_interval(row[name]) for name in shown]
-        lines.append(_line([system, *cells, f"{row['words_per_hit']:.0f}"]))
+        cells = [_interval(row.get(name)) for name in shown]
+        cells += [f"{row['words_per_hit']:.0f}", *(f"{row[name]:.0f}" for name in timed)]
+        lines.append(_line([system, *cells]))
     return "\n".join(lines)
 
 

@@ -11,6 +11,7 @@ from rag_helpers.pipeline.citations import cite
 from rag_helpers.pipeline.confidence import RetrievalConfidence
 from rag_helpers.pipeline.loading import (
     READER,
+    TURNS,
     WINDOW_WORDS,
     build_index,
     load_index,
@@ -20,11 +21,15 @@ from rag_helpers.pipeline.loading import (
 )
 from rag_helpers.pipeline.rag import ConfidenceFunction, RagPipeline
 from rag_helpers.pipeline.recipe import rag_pipeline
+from rag_helpers.pipeline.reranking import LikelihoodModel, QuestionLikelihood
 
 __all__ = [
     "READER",
+    "TURNS",
     "WINDOW_WORDS",
     "ConfidenceFunction",
+    "LikelihoodModel",
+    "QuestionLikelihood",
     "RagPipeline",
     "RetrievalConfidence",
     "build_index",
