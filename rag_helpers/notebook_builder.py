@@ -42,6 +42,8 @@ JUPYTER_FOLDERS = {
 }
 WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
 _TAG = re.compile(r"<[^>]*>")
+# Both begin in one place a line or word: else a long line would be searched from each character.
+_CELL_FILE = re.compile(r"(?<!\S)\S*ipykernel_\d+\S+\.py")
 _BAR = re.compile(r".*\d+%\|[^|]*\| \d+/\d+ \[[^]]*\]")
 
 Notebook: TypeAlias = Any  # nbformat's NotebookNode: a dictionary with attributes
@@ -207,17 +209,14 @@ def freeze_widgets(notebook: Notebook, *, chromium: Path | None) -> int:
 
 
 def _tidy_line(line: str) -> str:
-    """Drop progress bars and this machine's folders from one printed line.
-
-    The plain searches come first: on a very long line the patterns would take minutes to say no.
-    """
+    """Drop progress bars and this machine's folders from one printed line, however long it is."""
     # A progress bar overwrites its line: what it overwrote was never meant to stay.
     line = line.rpartition("\r")[2]
     # Where something was printed in between, its last state was not overwritten.
-    line = _BAR.sub("", line) if "%|" in line else line
+    line = line[bar.end() :] if (bar := _BAR.match(line)) else line
     # Where this machine keeps things is nobody else's business.
     line = line.replace(str(Path.home()), "~")
-    return re.sub(r"\S*ipykernel_\d+\S+\.py", "<cell>", line) if "ipykernel_" in line else line
+    return _CELL_FILE.sub("<cell>", line)
 
 
 def _tidy(notebook: Notebook) -> None:

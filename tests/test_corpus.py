@@ -353,6 +353,17 @@ def test_the_fingerprint_tells_corpora_apart():
     assert fingerprint([Document("\ud800", "half")])
 
 
+def test_shingles_of_passages_are_kept_and_those_of_long_documents_are_not():
+    kept = importlib.import_module("rag_helpers.corpus.duplicates")._kept_shingles
+    kept.cache_clear()
+    assert containment("a passage of five words", "a passage of five words more") == 1
+    assert kept.cache_info().currsize == 2
+    containment("a passage of five words", "a passage of five words more")
+    assert kept.cache_info().hits == 2
+    assert containment("word " * 10_000, "another text") == 0
+    assert kept.cache_info().currsize == 3
+
+
 # --- files -----------------------------------------------------------------
 
 

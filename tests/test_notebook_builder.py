@@ -222,6 +222,25 @@ def test_a_cell_that_never_ends_or_kills_the_kernel_is_one_sentence(folder, code
         build(put(folder, f"# %%\n{code}\n"), folder=folder, timeout=2)
 
 
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize("text", ["é" * 300_000, "9%| " * 75_000, "ipykernel_" * 30_000])
+def test_a_long_line_is_tidied_in_linear_time(text):
+    assert notebook_builder._tidy_line(text) == text
+
+
+@pytest.mark.parametrize(
+    ("line", "tidied"),
+    [
+        ("old\rnew", "new"),
+        ("loss 3  50%|███   | 1/2 [00:01<00:01] loss 2", " loss 2"),
+        ("at /tmp/ipykernel_12/34.py:5", "at <cell>:5"),
+        (f"in {Path.home()}/x", "in ~/x"),
+    ],
+)
+def test_bars_and_folders_leave_a_line(line, tidied):
+    assert notebook_builder._tidy_line(line) == tidied
+
+
 @pytest.mark.timeout(60)
 @pytest.mark.notebooks
 def test_a_notebook_too_large_is_refused_and_a_dry_run_writes_nothing(folder):

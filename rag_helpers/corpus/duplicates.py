@@ -56,7 +56,12 @@ def containment(a: str, b: str, *, words: int = 5) -> float:
     >>> containment(part, whole), round(containment(whole, part), 2)
     (1.0, 0.33)
     """
-    return _contained(_kept_shingles(a, words), _kept_shingles(b, words))
+    return _contained(
+        *(
+            (_kept_shingles if len(text) <= _KEPT_LENGTH else _shingles)(text, words)
+            for text in (a, b)
+        )
+    )
 
 
 def find_near_duplicates(texts: Sequence[str], *, threshold: float = 0.8) -> list[tuple[int, int]]:
@@ -155,7 +160,9 @@ def _shingles(text: str, words: int) -> _Shingles:
     return frozenset(tuple(found[i : i + words]) for i in range(count))
 
 
-# Every search compares its hits with each other, and meets the same passages again.
+# Every search compares its hits with each other, and meets the same passages again. The shingles of
+# whole documents would fill the memory.
+_KEPT_LENGTH = 4_000
 _kept_shingles = lru_cache(maxsize=2048)(_shingles)
 
 

@@ -34,13 +34,13 @@ class QuestionLikelihood:
 
     Examples
     --------
-    >>> class Shortest:
+    >>> class SharedWords:
     ...     def log_likelihood(self, prompts, texts):
-    ...         return [-float(len(prompt.text)) for prompt in prompts]
-    >>> score = QuestionLikelihood(Shortest())
-    >>> near, far = score("When does ice melt?", ["Ice melts at zero.", "Tea is served hot."])
-    >>> near >= far
-    True
+    ...         return [-1 / (1 + sum(word in prompt.text for word in text.split()))
+    ...                 for prompt, text in zip(prompts, texts)]
+    >>> score = QuestionLikelihood(SharedWords())
+    >>> score("does ice melt", ["Where ice is, it does melt.", "Tea is served hot."])
+    [-0.25, -1.0]
     """
 
     def __init__(self, model: LikelihoodModel) -> None:
