@@ -15,7 +15,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from rag_helpers.embedding import DprEmbedder, SentenceEmbedder, load_embedders
+from rag_helpers.embedding import (
+    CrossEncoderScorer,
+    DprEmbedder,
+    SentenceEmbedder,
+    load_embedders,
+)
 from rag_helpers.errors import InvalidInputError, ModelIntegrityError, ModelNotFoundError
 from rag_helpers.models import resolve
 from rag_helpers.records import Embedder
@@ -433,3 +438,74 @@ def test_characters_read_end_where_the_model_stops():
     whole, start = embedder.embed([text, text[:read]])
     assert np.allclose(whole, start, atol=1e-5)
     assert embedder.count_characters_read("short") == 5
+
+
+# Cross-encoders
+
+
+@pytest.fixture(scope="module")
+def cross_encoder(tmp_path_factory):
+    """A BERT of one layer with one output, random weights, as a reranker's repository holds it."""
+    return make_classifier(tmp_path_factory.mktemp("cross") / "tiny-ranker", outputs=1)
+
+
+def make_classifier(folder, outputs):
+    from transformers import BertConfig, BertForSequenceClassification
+
+    config = BertConfig(
+        vocab_size=len(WORD_PIECES),
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=POSITIONS,
+        initializer_range=0.5,
+        num_labels=outputs,
+    )
+    torch.manual_seed(0)
+    BertForSequenceClassification(config).save_pretrained(folder)
+    save_tokenizer(folder)
+    return folder
+
+
+def test_a_cross_encoder_reads_question_and_passage_together(cross_encoder):
+    from transformers import BertForSequenceClassification
+
+    scorer = CrossEncoderScorer(cross_encoder, batch_size=2)
+    passages = ["a dog .", "the cat", ""]
+    scores = scorer("a cat ?", passages)
+    model = BertForSequenceClassification.from_pretrained(cross_encoder).eval()
+    for passage, score in zip(passages, scores, strict=True):
+        first = ["[CLS]", "a", "cat", "?", "[SEP]"]
+        words = {"a dog .": ["a", "dog", "."], "the cat": ["t", "##h", "##e", "cat"], "": []}
+        second = [*words[passage], "[SEP]"]
+        kinds = torch.tensor([[0] * len(first) + [1] * len(second)])
+        with torch.inference_mode():
+            logit = model(ids(*first, *second), token_type_ids=kinds).logits[0, 0]
+        # Whether the library squashes one output or not, the order and this value agree with it.
+        assert score == pytest.approx(float(logit.sigmoid()), abs=1e-5)
+    assert scorer("a cat ?", []) == []
+    assert scorer.name == "tiny-ranker"
+
+
+def test_what_is_no_reranker_is_refused(cross_encoder, bert, tmp_path):
+    with pytest.raises(InvalidInputError, match="BertModel, which is no cross-encoder"):
+        CrossEncoderScorer(bert)
+    with pytest.raises(InvalidInputError, match="has 3 outputs"):
+        CrossEncoderScorer(make_classifier(tmp_path / "three", outputs=3))
+    with pytest.raises(InvalidInputError, match="batch_size is 0"):
+        CrossEncoderScorer(cross_encoder, batch_size=0)
+    with pytest.raises(ModelNotFoundError, match="cross-encoder/none"):
+        CrossEncoderScorer("cross-encoder/none")
+
+
+def test_a_cross_encoder_without_its_head_is_refused(cross_encoder, tmp_path):
+    folder = shutil.copytree(cross_encoder, tmp_path / "headless")
+    weights = load_file(folder / "model.safetensors")
+    save_file(
+        {name: w for name, w in weights.items() if not name.startswith("classifier.")},
+        folder / "model.safetensors",
+        metadata={"format": "pt"},
+    )
+    with pytest.raises(ModelIntegrityError, match="lacks 2 weights"):
+        CrossEncoderScorer(folder)

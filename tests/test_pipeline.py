@@ -9,7 +9,12 @@ import torch
 from datasets import Dataset
 from test_generator import ANSWERS, PAIRS, build_checkpoint
 
-from rag_helpers.errors import GeneratorError, IndexIntegrityError, InvalidInputError
+from rag_helpers.errors import (
+    GeneratorError,
+    IndexIntegrityError,
+    InvalidInputError,
+    ModelNotFoundError,
+)
 from rag_helpers.generator import ChatGenerator, ExtractiveGenerator, Seq2SeqGenerator
 from rag_helpers.index import ChunkIndex
 from rag_helpers.pipeline import (
@@ -18,6 +23,7 @@ from rag_helpers.pipeline import (
     RetrievalConfidence,
     build_index,
     cite,
+    find_retriever,
     load_index,
     load_pipeline,
     pipeline_over,
@@ -410,3 +416,13 @@ def test_the_reranked_pipeline_asks_the_language_model(toy_documents):
     assert answer.hits[0].chunk.source == "bridge.txt"
     plain = pipeline_over(index, generator="extractive", k=3).retriever.search(question, k=3)
     assert [hit.score for hit in answer.hits] != [hit.score for hit in plain]
+
+
+def test_a_retriever_is_found_by_name_or_refused_with_all_names(toy_documents, toy_model):
+    index = build_index(toy_documents)
+    assert find_retriever("keyword", index, toy_model).name == "keyword"
+    with pytest.raises(InvalidInputError, match="'bm25': choose dense, keyword, hybrid, reranked"):
+        find_retriever("bm25", index, toy_model)
+    # A name as on the hub is a cross-encoder's, and there is no hub here.
+    with pytest.raises(ModelNotFoundError, match="cross-encoder/none"):
+        find_retriever("cross-encoder/none", index, toy_model)

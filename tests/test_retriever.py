@@ -163,7 +163,7 @@ def test_collapsing_fetches_as_deep_as_it_must(index, toy_embedder):
     assert sources(found) == ["copy0", "tea.txt"]
 
 
-def test_windows_stand_behind_the_heading_of_their_chunk_and_none_is_empty(toy_embedder):
+def test_whole_and_windows_stand_behind_the_heading_of_their_chunk(toy_embedder):
     tea = chunk("tea", "Tea is hot. Ice is cold.", title="Drinks")
     blank = chunk("blank", "   ")
     seen = []
@@ -174,13 +174,17 @@ def test_windows_stand_behind_the_heading_of_their_chunk_and_none_is_empty(toy_e
             return toy_embedder.embed(texts)
 
     vectors, counts = embed_windows([tea, blank], Recorder(), max_words=3)
-    assert seen == ["Drinks\nTea is hot.", "Drinks\nIce is cold.", "   "]
-    assert counts == [2, 1] and len(vectors) == 3
+    whole, *windows = "Drinks\n" + tea.text, "Drinks\nTea is hot.", "Drinks\nIce is cold."
+    assert seen == [whole, *windows, "   "]  # nothing is empty, and what is short stands once
+    assert counts == [3, 1] and len(vectors) == 4
     index = ChunkIndex(toy_embedder.dimension)
     index.add([tea, blank], vectors, counts=counts)
     # The window about ice is nearest, and the whole chunk comes back.
     (hit, _) = DenseRetriever(index, toy_embedder).search("ice")
     assert hit.chunk == tea and hit.score == pytest.approx(1.0)
+    seen.clear()
+    _, counts = embed_windows([tea, blank], Recorder(), max_words=3, with_whole=False)
+    assert seen == [*windows, "   "] and counts == [2, 1]
     with pytest.raises(InvalidInputError, match="max_words is 0"):
         embed_windows([tea], toy_embedder, max_words=0)
 
@@ -202,7 +206,7 @@ def test_hybrid_adds_up_both_halves_before_it_collapses(toy_embedder):
 
 
 def test_unknown_retriever_lists_the_known_ones(index, toy_embedder):
-    with pytest.raises(InvalidInputError, match=r"'bm42'.*'dense', 'keyword' or 'hybrid'"):
+    with pytest.raises(InvalidInputError, match=r"'bm42'.*dense, keyword, hybrid"):
         build_retriever("bm42", index, toy_embedder)
 
 

@@ -20,7 +20,7 @@ __all__ = ["split_by_structure"]
 
 
 def split_by_structure(
-    documents: Document | Sequence[Document], *, max_words: int = 150
+    documents: Document | Sequence[Document], *, max_words: int = 200
 ) -> list[Chunk]:
     r"""Cut documents where their authors did, and never across a heading.
 

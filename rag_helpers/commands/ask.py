@@ -83,7 +83,9 @@ def add_ask_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--k", type=count, default=5, metavar="N", help="passages to retrieve (5)")
     parser.add_argument(
-        "--retriever", metavar="NAME", help="dense, keyword, hybrid (default), or reranked (slow)"
+        "--retriever",
+        metavar="NAME",
+        help="dense, keyword, hybrid (default), reranked, or a cross-encoder",
     )
     parser.add_argument(
         "--generator",

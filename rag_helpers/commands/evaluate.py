@@ -57,7 +57,9 @@ def add_evaluate_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--corpus", metavar="PATH", help="default: the Python help topics")
     parser.add_argument("--model", metavar="NAME", help="embedder; default: all-MiniLM-L6-v2")
     parser.add_argument(
-        "--retriever", metavar="NAME", help="dense, keyword, hybrid (default), or reranked (slow)"
+        "--retriever",
+        metavar="NAME",
+        help="dense, keyword, hybrid (default), reranked, or a cross-encoder",
     )
     parser.add_argument("--generator", metavar="NAME", help="as for ask")
     parser.add_argument("--k", type=count, metavar="N", help="passages to read (5)")

@@ -10,7 +10,6 @@ from __future__ import annotations
 from rag_helpers.pipeline.citations import cite
 from rag_helpers.pipeline.confidence import RetrievalConfidence
 from rag_helpers.pipeline.loading import (
-    READER,
     TURNS,
     WINDOW_WORDS,
     build_index,
@@ -21,7 +20,12 @@ from rag_helpers.pipeline.loading import (
 )
 from rag_helpers.pipeline.rag import ConfidenceFunction, RagPipeline
 from rag_helpers.pipeline.recipe import rag_pipeline
-from rag_helpers.pipeline.reranking import LikelihoodModel, QuestionLikelihood
+from rag_helpers.pipeline.reranking import (
+    READER,
+    LikelihoodModel,
+    QuestionLikelihood,
+    find_retriever,
+)
 
 __all__ = [
     "READER",
@@ -34,6 +38,7 @@ __all__ = [
     "RetrievalConfidence",
     "build_index",
     "cite",
+    "find_retriever",
     "load_index",
     "load_pipeline",
     "pipeline_over",

@@ -14,22 +14,16 @@ from rag_helpers.corpus import fingerprint, load_files, load_help_topics
 from rag_helpers.embedding import DprEmbedder, load_embedders
 from rag_helpers.environment import cache_folder
 from rag_helpers.errors import IndexIntegrityError
-from rag_helpers.generator import ChatGenerator, load_generator
+from rag_helpers.generator import load_generator
 from rag_helpers.index import ChunkIndex
 from rag_helpers.models import lora_adapter
 from rag_helpers.pipeline.confidence import RetrievalConfidence
 from rag_helpers.pipeline.rag import RagPipeline
-from rag_helpers.pipeline.reranking import QuestionLikelihood
-from rag_helpers.records import Chunk, Document, Retriever
-from rag_helpers.retriever import (
-    RerankedRetriever,
-    build_retriever,
-    embed_chunks,
-    embed_windows,
-)
+from rag_helpers.pipeline.reranking import READER, find_retriever
+from rag_helpers.records import Chunk, Document
+from rag_helpers.retriever import embed_chunks, embed_windows
 
 __all__ = [
-    "READER",
     "TURNS",
     "WINDOW_WORDS",
     "build_index",
@@ -39,11 +33,8 @@ __all__ = [
     "whole_documents",
 ]
 
-READER = "SmolLM2-135M-Instruct"
-"""The language model that answers by default, once an adapter is shipped for it."""
-
 WINDOW_WORDS = 40
-"""Words of the windows that the default pipeline embeds; see `build_index`."""
+"""Words of the windows that the default pipeline embeds beside the whole; see `build_index`."""
 
 TURNS = 3
 """Passages that the tuned reader reads in turn; measured in ``data/results/ablation.json``."""
@@ -69,12 +60,12 @@ def build_index(
     model : str, default "all-MiniLM-L6-v2"
         Name or folder of the embedder.
     chunks : sequence of Chunk, optional
-        Cut in another way; by default by structure, at most 150 words each.
+        Cut in another way; by default by structure, at most 200 words each.
     with_heading : bool, default True
         Whether the title and heading are embedded in front of the text.
     window_words : int, optional
-        Embeds each chunk as windows of at most so many words, always with title
-        and heading (`embed_windows`); by default as a whole.
+        Embeds each chunk as a whole and in windows of at most so many words, always
+        with title and heading (`embed_windows`); by default as a whole alone.
 
     Returns
     -------
@@ -116,9 +107,9 @@ def load_pipeline(
         A saved index folder; then `corpus` is not read.
     model : str, default "all-MiniLM-L6-v2"
         Name or folder of the embedder.
-    retriever : {"dense", "keyword", "hybrid", "reranked"}, default "hybrid"
-        How to search. ``"reranked"`` lets `READER`, as published, reorder the
-        twelve best of ``"hybrid"`` by `QuestionLikelihood`: seconds a question.
+    retriever : str, default "hybrid"
+        How to search: ``"dense"``, ``"keyword"``, ``"hybrid"``, ``"reranked"`` or a
+        cross-encoder; see `find_retriever`.
     generator : str, optional
         ``"extractive"`` (the best sentence), or a model's name or folder. By
         default `READER` with its adapter, or ``"extractive"`` where there is no
@@ -179,13 +170,8 @@ def pipeline_over(
         generator or (READER if shipped else "extractive"),
         **({"adapter": "auto"} if shipped else {}),
     )
-    if retriever == "reranked":
-        score = QuestionLikelihood(ChatGenerator(READER))
-        found: Retriever = RerankedRetriever(build_retriever("hybrid", index, questions), score)
-    else:
-        found = build_retriever(retriever, index, questions)
     return RagPipeline(
-        found,
+        find_retriever(retriever, index, questions),
         reader,
         k=k,
         turns=TURNS if shipped else None,
@@ -210,7 +196,7 @@ def load_index(
     model : str, default "all-MiniLM-L6-v2"
         Name or folder of the embedder.
     chunks : sequence of Chunk, optional
-        Cut in another way; by default by structure, at most 150 words each.
+        Cut in another way; by default by structure, at most 200 words each.
     window_words : int, optional
         As for `build_index`.
 
@@ -222,7 +208,9 @@ def load_index(
     if chunks is None:
         chunks = split_by_structure(documents)
     corpus = fingerprint(documents)
-    cut = sha256("\n".join([corpus, str(window_words), *map(repr, chunks)]).encode()).hexdigest()
+    cut = sha256(
+        "\n".join([corpus, f"whole and {window_words}", *map(repr, chunks)]).encode()
+    ).hexdigest()
     folder = cache_folder() / "indexes" / f"{cut[:16]}-{Path(model).name}"
     if folder.exists():
         try:

@@ -27,6 +27,7 @@ from rag_helpers.retriever.refining import RerankedRetriever, diversify, merge_n
 
 __all__ = [
     "PYTHON_SYMBOLS",
+    "RETRIEVERS",
     "DenseRetriever",
     "ExpandedRetriever",
     "HybridRetriever",
@@ -45,6 +46,9 @@ __all__ = [
     "rerank",
     "split_terms",
 ]
+
+RETRIEVERS = ("dense", "keyword", "hybrid")
+"""Names that `build_retriever` knows."""
 
 
 def build_retriever(name: str, index: ChunkIndex, questions: Embedder) -> Retriever:
@@ -84,6 +88,4 @@ def build_retriever(name: str, index: ChunkIndex, questions: Embedder) -> Retrie
         dense = DenseRetriever(index, questions, collapse=False)
         words = KeywordRetriever.following(index, collapse=False)
         return HybridRetriever([dense, words], weights=[1.0, 0.5], fusion="scores")
-    raise InvalidInputError(
-        f"There is no retriever {name!r}: choose 'dense', 'keyword' or 'hybrid'."
-    )
+    raise InvalidInputError(f"There is no retriever {name!r}: choose {', '.join(RETRIEVERS)}.")

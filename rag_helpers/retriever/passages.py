@@ -48,14 +48,15 @@ def embed_chunks(
 
 
 def embed_windows(
-    chunks: Sequence[Chunk], embedder: Embedder, *, max_words: int = 40
+    chunks: Sequence[Chunk], embedder: Embedder, *, max_words: int = 40, with_whole: bool = True
 ) -> tuple[FloatArray, list[int]]:
-    """Embed the windows of each chunk: a few sentences, behind the chunk's title and heading.
+    """Embed each chunk as a whole and in windows: a few sentences, behind title and heading.
 
     A question mostly asks for one sentence. Its vector lies nearer to that
     sentence's than to the mean of a whole passage, and what an encoder would
-    not read of a long passage stands in windows of its own. The chunk is as near
-    as its nearest window, and is still what the generator reads ("small to big").
+    not read of a long passage stands in windows of its own. Other questions ask
+    for what the passage is about. The chunk is as near as the nearest of its
+    vectors, and is still what the generator reads ("small to big").
 
     Parameters
     ----------
@@ -65,6 +66,9 @@ def embed_windows(
     max_words : int
         Most words per window, the title and heading not counted; a longer
         sentence is cut.
+    with_whole : bool
+        Whether the chunk's vector as a whole stands before those of its windows,
+        unless one window is the whole of it.
 
     Returns
     -------
@@ -85,8 +89,8 @@ def embed_windows(
     ...         return np.array([[len(text)] for text in texts], dtype=np.float32)
     >>> chunk = Chunk("Ice melts. Steam is hot.", "ice", 0, 24, title="Ice")
     >>> vectors, counts = embed_windows([chunk], Lengths(), max_words=3)
-    >>> vectors.tolist(), counts  # "Ice", a break and the 10 or 13 characters of a sentence
-    ([[14.0], [17.0]], [2])
+    >>> vectors.tolist(), counts  # "Ice", a break, and 24 characters or the 10 and 13 of a sentence
+    ([[28.0], [14.0], [17.0]], [3])
     """
     if max_words < 1:
         raise InvalidInputError(f"max_words is {max_words}: give at least 1; 40 is usual.")
@@ -94,6 +98,8 @@ def embed_windows(
     for chunk in chunks:
         found = split_by_sentences(Document(chunk.text, chunk.id), max_words=max_words)
         parts = [window.text for window in found] or [chunk.text]
+        if with_whole and len(parts) > 1:
+            parts = [chunk.text, *parts]
         windows += [replace(chunk, text=part) for part in parts]
         counts.append(len(parts))
     return embed_chunks(windows, embedder, with_heading=True), counts
