@@ -1,6 +1,7 @@
 """``ask`` and ``index``, end to end on a toy corpus; only the embedder is a stand-in."""
 
 import json
+import shutil
 import sys
 
 import pytest
@@ -288,6 +289,20 @@ def ask_evaluate(gold, documents, *more):
 
 def test_readme_shows_the_committed_results():
     assert render_results() in README.read_text(encoding="utf-8"), "the cure is: make results"
+
+
+def test_a_table_shows_gains_over_its_first_row(tmp_path):
+    for name in RESULTS.glob("*.json"):
+        shutil.copy(name, tmp_path)
+    mean = {"value": 0.5, "low": 0.4, "high": 0.6}
+    gain = {"value": 0.0312, "low": -0.01, "high": 0.07, "metric": "mrr@10", "p": 0.1}
+    first = {"mrr@10": mean, "words_per_hit": 99.6, "ms": 7.2}
+    tables = {"parts": {"n": 3, "rows": {"one": first, "two": {**first, "gain": gain}}}}
+    (tmp_path / "ablation.json").write_text(json.dumps({"tables": tables}))
+    text = render_results(tmp_path)
+    assert "| system | MRR@10 | MRR@10 more than the first row | words a hit | ms |" in text
+    assert "| one | 0.50 [0.40, 0.60] | – | 100 | 7 |" in text
+    assert "| two | 0.50 [0.40, 0.60] | +0.031 [-0.010, +0.070] | 100 | 7 |" in text
 
 
 def test_reasons_for_the_defaults_are_the_committed_figures():

@@ -182,6 +182,14 @@ def test_a_stream_holds_back_what_may_be_declining(in_turn):
     assert pieces == [] and answer.abstained
 
 
+def test_who_abstains_names_the_passage_that_is_cited(in_turn):
+    in_turn.turns = 1
+    # What is about brewing stands in the fourth passage, which was not read; ice was found first.
+    answer = in_turn.answer("How is it brewed with boiling water?")
+    assert answer.abstained and answer.citations[0].source == "tea.txt"
+    assert "'tea.txt'" in answer.text and "'ice.txt'" not in answer.text
+
+
 def test_turns_below_one_are_refused(chunks):
     with pytest.raises(InvalidInputError, match="turns is 0"):
         RagPipeline(KeywordRetriever(chunks), Echo(), turns=0)

@@ -186,8 +186,8 @@ judge = Judge(documents, gold)
 gold = [q for q in gold if q.id in judge.spans]
 
 
-def first_right_ranks(retriever, k=10):
-    return {q.id: judge.first_right(q.id, retriever.search(q.question, k)) for q in gold}
+def first_right_ranks(retriever, k=10, questions=gold):
+    return {q.id: judge.first_right(q.id, retriever.search(q.question, k)) for q in questions}
 
 
 ranks = {name: first_right_ranks(retriever) for name, retriever in retrievers.items()}
@@ -250,9 +250,9 @@ for kind in kinds:
 # ## Small to big
 #
 # A question asks for one sentence, and a passage holds ten. So the default index holds several
-# vectors per chunk: one for each *window* of at most 40 words, behind the title and heading. A chunk
-# is as near as its nearest window; what is returned is still the whole chunk. Hardly a window passes
-# the embedder's 256 tokens, so little goes unread. Embedding them takes about a minute.
+# vectors per chunk: one of the whole, and one for each *window* of at most 40 words, behind the title
+# and heading. A chunk is as near as the nearest of them; what is returned is still the whole chunk.
+# Hardly a window passes the embedder's 256 tokens, so little goes unread. Embedding takes a minute.
 
 # %%
 from rag_helpers.pipeline import WINDOW_WORDS
@@ -285,36 +285,65 @@ gain = paired_test(ours, dense_alone)
 print(f"default minus dense, paired: {gain.difference}, p = {gain.p:.4f}, n = {gain.n}")
 
 # %% [markdown]
-# ## Cutting as the recipe does
+# ## Chunk size, measured
 #
-# All this used chunks cut by structure. What do the recipe's 150-word chunks give, and what does
-# removing stop words do to them? Embedding the corpus anew takes a minute for each row.
+# Notebook 02 asked which chunk size keeps evidence whole. Which one is *found* best? The recipe's
+# cut, in other sizes, over four topics that many questions are about. `FULL = True` takes every
+# topic, and ten minutes.
 
 # %%
 from rag_helpers import split_by_words
 from rag_helpers.corpus import remove_stop_words
 
+FULL = False
+corner = {"debugger", "string-methods", "formatstrings", "attribute-access"}
+part = [document for document in documents if FULL or document.source in corner]
+asked = [q for q in gold if FULL or q.source in corner]
 
-def measure(chunks, texts):
+
+def measure(size, clean=str):
+    chunks = split_by_words(part, size=size)
     fresh = ChunkIndex(embedder.dimension)
-    fresh.add(chunks, embedder.embed(texts))
-    found = first_right_ranks(DenseRetriever(fresh, embedder, collapse=False))
-    at_5 = bootstrap_interval([float(r is not None and r <= 5) for r in found.values()])
-    return (at_5.value, at_5.low, at_5.high)
+    fresh.add(chunks, embedder.embed([clean(chunk.text) for chunk in chunks]))
+    found = first_right_ranks(DenseRetriever(fresh, embedder, collapse=False), questions=asked)
+    return [1 / r if r else 0.0 for r in found.values()]
 
 
 # %%
-from rag_helpers.plots import plot_intervals
+sizes = [50, 100, 200, 400]
+scores = {size: measure(size) for size in sizes}
+means = {size: bootstrap_interval(each) for size, each in scores.items()}
+curve = {"MRR@10": [(means[size].value, means[size].low, means[size].high) for size in sizes]}
+axes = plot_settings(sizes, curve, xlabel="words in a chunk", ylabel="MRR@10", n=len(asked))
 
-words = split_by_words(documents, size=150)
-rows = {
-    "recipe: 150 words": measure(words, [c.text for c in words]),
-    "the same, stop words removed": measure(words, [remove_stop_words(c.text) for c in words]),
-}
-for name in ("dense", "windows", "default"):
-    at = bootstrap_interval([float(bool(r) and r <= 5) for r in ranks[name].values()])
-    rows[f"structure: {name}"] = (at.value, at.low, at.high)
-axes = plot_intervals(rows, xlabel="recall@5", n=len(gold))
+# %% [markdown]
+# So few questions cannot tell neighbouring sizes apart. The whole corpus and the train questions
+# too, from a file of results that comes with the course:
+
+# %%
+import json
+from importlib.resources import files
+
+kept = json.loads(files("rag_helpers").joinpath("data/results/ablation.json").read_text("utf-8"))
+title, table = next((t, rows) for t, rows in kept["tables"].items() if t.startswith("chunks"))
+print(f"{title}; n = {table['n']}")
+for name, row in table["rows"].items():
+    recall, mrr = row["recall@5"], row["mrr@10"]
+    print(
+        f"{name:<28} recall@5 {recall['value']:.2f}   MRR@10 {mrr['value']:.2f} "
+        f"[{mrr['low']:.2f}, {mrr['high']:.2f}]   {row['words_per_hit']:.0f} words a hit"
+    )
+
+# %% [markdown]
+# Long chunks flatter recall: a hit of 400 words holds more of everything, and the reader must read
+# it. The mean words of a hit therefore stand beside every result. Chunks beyond 256 tokens have an
+# unread end; the last rows let the embedder read 512.
+#
+# Now the recipe's tip to remove stop words, on the same four topics, question by question:
+
+# %%
+gain = paired_test(measure(200, clean=remove_stop_words), scores[200])
+print(f"without stop words minus with: {gain.difference}, p = {gain.p:.2f}, n = {gain.n}")
 
 # %% [markdown]
 # ## Try it: the search box

@@ -183,13 +183,13 @@ def edit(hit, old, new):
     return replace(hit, chunk=replace(hit.chunk, text=hit.chunk.text.replace(old, new)))
 
 
-def fill(question, passages, template=CHAT):
+def fill(question, passages, template=CHAT, budget=400):
     return build_prompt(
         question,
         passages,
         template=template,
         count_tokens=generator.count_tokens,
-        token_budget=400,
+        token_budget=budget,
     )
 
 
@@ -257,16 +257,44 @@ axes = plot_intervals(rows, xlabel="share of answers", n=len(names))
 # The gap between the first row and the third is what retrieval is worth to this model. The gap
 # between the first and the second is what it recites, or fails to copy.
 #
-# ## More passages are not better
+# ## Generators side by side, and what else changes an answer
 #
-# A small model is easily led astray: watch what happens to the same question as passages are added
-# and as their order changes.
+# The same questions again, now with another passage that was found and is wrong. Does its place
+# matter? Do four beams, or a shorter answer? And what does the extractive generator make of it?
+
 
 # %%
-question = "Which exception is raised when I divide by zero?"
-for k in (1, 3, 5):
-    print(f"k = {k}:", " ".join(answer_from(question, hits[:k]).split())[:110])
-print("reversed:", " ".join(answer_from(question, hits[:3][::-1]).split())[:110])
+def distractor_for(question):
+    found = retriever.search(question.question, k=6)
+    return next(hit for hit in found if not judge.holds(question.id, hit.chunk.text))
+
+
+alone = [fill(q.question, [passage_for(q)]) for q in names]
+first = [fill(q.question, [passage_for(q), distractor_for(q)], budget=700) for q in names]
+last = [fill(q.question, [distractor_for(q), passage_for(q)], budget=700) for q in names]
+variants = {
+    "the passage alone": (short, alone),
+    "four beams": (short.with_options(num_beams=4), alone),
+    "at most 8 tokens": (short.with_options(max_new_tokens=8), alone),
+    "first of two": (short, first),
+    "last of two": (short, last),
+    "extractive, last of two": (ExtractiveGenerator(), last),
+}
+
+# %%
+rows = {}
+for name, (one, filled) in variants.items():
+    began = time.perf_counter()
+    texts = [generation.text for generation in one.generate(filled)]
+    each = [float(q.answers[0] in text) for q, text in zip(names, texts, strict=True)]
+    share = bootstrap_interval(each)
+    rows[name] = (share.value, share.low, share.high)
+    print(f"{name:<26} {share}   {(time.perf_counter() - began) / len(names):.2f} s an answer")
+axes = plot_intervals(rows, xlabel="answers that name the fact", n=len(names))
+
+# %% [markdown]
+# A dozen questions, so read the intervals before the order. What is quite certain is the time: a
+# longer prompt costs more than a longer answer, and beams multiply the cost.
 
 # %% [markdown]
 # ## Try it: the generator playground

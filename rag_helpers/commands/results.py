@@ -116,13 +116,22 @@ def _table(rows: Mapping[str, Mapping[str, Any]]) -> str:
         if any(row.get(name) is not None for row in rows.values())
     }
     timed = ["ms"] if all("ms" in row for row in rows.values()) else []
-    header = ["system", *shown.values(), "words a hit", *timed]
+    gains = [row["gain"] for row in rows.values() if "gain" in row]
+    gained = [f"{_METRICS[gains[0]['metric']]} more than the first row"] if gains else []
+    header = ["system", *shown.values(), *gained, "words a hit", *timed]
     lines = [_line(header), _line(["---"] * len(header))]
     for system, row in rows.items():
         cells = [_interval(row.get(name)) for name in shown]
+        cells += [_gain(row.get("gain")) for _ in gained]
         cells += [f"{row['words_per_hit']:.0f}", *(f"{row[name]:.0f}" for name in timed)]
         lines.append(_line([system, *cells]))
     return "\n".join(lines)
+
+
+def _gain(value: Mapping[str, Any] | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value['value']:+.3f} [{value['low']:+.3f}, {value['high']:+.3f}]"
 
 
 def _line(cells: Sequence[str]) -> str:

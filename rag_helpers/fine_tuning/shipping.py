@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from rag_helpers.chunking import split_by_sentences
 from rag_helpers.embedding import SentenceEmbedder, load_embedders
 from rag_helpers.environment import cache_folder, note
 from rag_helpers.errors import TrainingError
@@ -57,12 +59,11 @@ RETRIEVER_SETTINGS: dict[str, Any] = {
 }
 GENERATOR_SETTINGS: dict[str, Any] = {
     "rank": 16,
-    "epochs": 1.5,
+    "epochs": 2.0,
     "batch_size": 8,
     "learning_rate": 5e-4,
-    # About every prompt has been seen once by then: an hour on two cores.
-    "stop_after": 114,
 }
+_SHORT_WORDS = 60  # of the passages over which each question is asked a second time
 
 
 def make_adapters(
@@ -176,8 +177,8 @@ def _make_generator(
 ) -> Path:
     plain = ChatGenerator(_READER, max_new_tokens=32)
     embedder = SentenceEmbedder(ENCODER, dtype="auto")
-    pairs = [pair for questions in train for pair in _prompts(questions, plain, embedder, seed)]
-    exams = {q.name: (q, _prompts(q, plain, embedder, seed)[:_EXAM]) for q in measure}
+    pairs = [pair for questions in train for pair in _lessons(questions, plain, embedder, seed)]
+    exams = {q.name: (q, _prompts(q, plain, embedder, seed, 0.2)[:_EXAM]) for q in measure}
     held_out = [pair for _, exam in exams.values() for pair in exam[:_HELD_OUT]]
     steps = max(1, round(len(pairs) / GENERATOR_SETTINGS["batch_size"]))
     result = train_generator(
@@ -201,21 +202,41 @@ def _make_generator(
     return export_adapter(result.folder, folder / _READER, base=_READER, card=card)
 
 
-def _prompts(
+def _lessons(
     questions: QuestionSet, generator: ChatGenerator, embedder: SentenceEmbedder, seed: int
 ) -> list[GeneratorPair]:
-    """Return prompts with one, two and three passages, a third of the questions each."""
-    pairs = []
-    for place, passages in enumerate((1, 2, 3)):
-        pairs += build_generator_pairs(
-            questions.gold[place::3],
-            questions.documents,
-            questions.chunks,
-            count_tokens=generator.count_tokens,
-            search=questions.search_with(embedder),
-            token_budget=900,
-            passages=passages,
-            unanswerable=0.2,
-            seed=seed,
-        )
-    return pairs
+    """Return each question over the passage that is found for it, and again over a short one.
+
+    In a short passage the answer is easy to see, so that copying is learnt first.
+    Few prompts are to be declined: of too many a small model learns little else.
+    """
+    short = build_generator_pairs(
+        [question for question in questions.gold if question.answers],
+        questions.documents,
+        split_by_sentences(questions.documents, max_words=_SHORT_WORDS),
+        count_tokens=generator.count_tokens,
+        unanswerable=0.0,
+        seed=seed,
+    )
+    short = [replace(pair, id=f"{pair.id} in a short passage") for pair in short]
+    return [*_prompts(questions, generator, embedder, seed, 0.05), *short]
+
+
+def _prompts(
+    questions: QuestionSet,
+    generator: ChatGenerator,
+    embedder: SentenceEmbedder,
+    seed: int,
+    unanswerable: float,
+) -> list[GeneratorPair]:
+    """Return prompts with one passage, as the pipeline lets the reader read them."""
+    return build_generator_pairs(
+        questions.gold,
+        questions.documents,
+        questions.chunks,
+        count_tokens=generator.count_tokens,
+        search=questions.search_with(embedder),
+        token_budget=900,
+        unanswerable=unanswerable,
+        seed=seed,
+    )

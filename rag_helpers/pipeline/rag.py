@@ -240,14 +240,15 @@ def _declines(text: str) -> bool:
 def _abstention(answer: Answer, *, sure: bool) -> str:
     if not answer.hits:
         return "Nothing in the corpus matches the question."
+    # What is cited below the text and what the text names must be the same.
+    cited = answer.citations[0].hit if answer.citations else answer.hits[0]
     if sure:
         return (
             "The passages that were found do not seem to hold the answer, though the corpus may "
-            f"(confidence {answer.confidence:.2f}). The closest is in "
-            f"{answer.hits[0].chunk.source!r}."
+            f"(confidence {answer.confidence:.2f}). The closest is in {cited.chunk.source!r}."
         )
     return (
         "The corpus does not seem to hold the answer "
         f"(confidence {answer.confidence:.2f}). The closest passage is in "
-        f"{answer.hits[0].chunk.source!r}; it may not be about this question."
+        f"{cited.chunk.source!r}; it may not be about this question."
     )
