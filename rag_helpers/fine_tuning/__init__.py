@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rag_helpers.fine_tuning.checks import check_overlap, check_pairs, check_room
+from rag_helpers.fine_tuning.dpr_training import train_dpr
 from rag_helpers.fine_tuning.generator_training import train_generator
 from rag_helpers.fine_tuning.pairs import (
     NOT_IN_CONTEXT,
@@ -42,6 +43,7 @@ __all__ = [
     "is_right",
     "mine_hard_negatives",
     "pairs_from_headings",
+    "train_dpr",
     "train_generator",
     "train_question_side",
     "train_retriever",
