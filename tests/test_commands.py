@@ -298,7 +298,7 @@ def test_a_table_shows_gains_over_its_first_row(tmp_path):
     gain = {"value": 0.0312, "low": -0.01, "high": 0.07, "metric": "mrr@10", "p": 0.1}
     first = {"mrr@10": mean, "words_per_hit": 99.6, "ms": 7.2}
     tables = {"parts": {"n": 3, "rows": {"one": first, "two": {**first, "gain": gain}}}}
-    (tmp_path / "ablation.json").write_text(json.dumps({"tables": tables}))
+    (tmp_path / "ablation.json").write_text(json.dumps({"tables": tables, "processor": "2 cores"}))
     text = render_results(tmp_path)
     assert "| system | MRR@10 | MRR@10 more than the first row | words a hit | ms |" in text
     assert "| one | 0.50 [0.40, 0.60] | – | 100 | 7 |" in text

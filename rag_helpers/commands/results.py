@@ -90,7 +90,7 @@ def render_results(folder: Path = RESULTS) -> str:
     ablation = json.loads((folder / "ablation.json").read_text(encoding="utf-8"))
     parts.append(
         "**What each part brings**, on questions to choose by (`ablate.py` measures it; ms is the "
-        "median time of a search, or of an answer, on two cores):"
+        f"median time of a search, or of an answer, on {ablation['processor']}):"
     )
     for title, found in ablation["tables"].items():
         parts.append(f"*{title}* (n = {found['n']})")

@@ -24,6 +24,7 @@ from rag_helpers.fine_tuning.question_training import (
 from rag_helpers.fine_tuning.retriever_training import compatible_batches, train_retriever
 from rag_helpers.fine_tuning.runs import TrainingResult, TrainingStep
 from rag_helpers.fine_tuning.seq2seq_training import train_seq2seq
+from rag_helpers.fine_tuning.synthetic import lessons_from_pairs, pairs_from_model
 
 __all__ = [
     "NOT_IN_CONTEXT",
@@ -41,8 +42,10 @@ __all__ = [
     "compatible_batches",
     "evidence_texts",
     "is_right",
+    "lessons_from_pairs",
     "mine_hard_negatives",
     "pairs_from_headings",
+    "pairs_from_model",
     "train_dpr",
     "train_generator",
     "train_question_side",
