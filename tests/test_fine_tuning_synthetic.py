@@ -66,7 +66,7 @@ def test_depth_is_how_far_the_round_trip_looks():
     [
         ("Sure! When does ice melt? It melts.", "When does ice melt?"),
         ('"When does ice melt?"', "When does ice melt?"),
-        ("Question: When does ice melt?", "Question: When does ice melt?"),
+        ("Question: When does ice melt?", "When does ice melt?"),
         ("Ice melts.", None),
         ("Melts it?", None),
         ("What does the passage say about ice?", None),

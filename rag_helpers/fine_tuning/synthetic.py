@@ -27,6 +27,8 @@ Generate: TypeAlias = Callable[[Sequence[Prompt]], Sequence[Generation]]
 
 REQUEST = "Passage: {passage}\nWrite a question that this passage answers."
 _SELF_REFERENCE = re.compile(r"\b(passage|author|text above|following)\b", re.IGNORECASE)
+_LABEL = re.compile(r"^(question|q)\s*\d*:\s*", re.IGNORECASE)
+_TRIMMINGS = " \t\"'*-"
 _WORDS = range(4, 26)  # shorter ones ask for nothing, longer ones retell the passage
 
 
@@ -153,7 +155,7 @@ def lessons_from_pairs(pairs: Sequence[RetrieverPair], index: ChunkIndex) -> Que
 def _first_question(text: str) -> str | None:
     """Return the first sentence that asks something, if it could be a learner's."""
     found = re.search(r"[^.!?\n]*\?", text)
-    question = found.group().strip(" \t\"'*:-") if found else ""
+    question = _LABEL.sub("", found.group().strip(_TRIMMINGS)) if found else ""
     if len(question.split()) not in _WORDS or _SELF_REFERENCE.search(question):
         return None
     return question
