@@ -310,13 +310,13 @@ def test_reasons_for_the_defaults_are_the_committed_figures():
     rows = {name: row for table in tables.values() for name, row in table["rows"].items()}
     for name in (
         "keywords alone",
-        "windows of 40 words",
+        "whole and windows",
         "with keywords, ranks fused",
         "with keywords, scores fused (default)",
-        "default without windows",
+        "default over whole chunks, no windows",
     ):
         assert f"{rows[name]['mrr@10']['value']:.3f}" in build_retriever.__doc__, name
-    for name in ("best sentence", "SmolLM2 as published, five passages"):
+    for name in ("best sentence", "as published, three passages"):
         assert f"{rows[name]['contains_answer']['value']:.2f}" in load_pipeline.__doc__, name
 
 
