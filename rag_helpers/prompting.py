@@ -30,6 +30,7 @@ __all__ = [
     "TEMPLATES",
     "PromptTemplate",
     "build_prompt",
+    "declines",
     "recipe_prompt",
 ]
 
@@ -162,6 +163,27 @@ RECIPE = PromptTemplate("recipe", "Question: {question} Context: {context}")
 NOT_IN_CONTEXT = "not in the context"
 """What `CHAT` asks a generator to write when no passage holds the answer, and what
 fine-tuning teaches it to."""
+
+
+def declines(text: str) -> bool:
+    """Tell whether a text says that the answer is not in the context, and nothing else.
+
+    Parameters
+    ----------
+    text : str
+        What a generator wrote.
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> declines(" Not in the context."), declines("It is not in the context of a loop.")
+    (True, False)
+    """
+    return text.strip().rstrip(".").casefold() == NOT_IN_CONTEXT
+
 
 CHAT = PromptTemplate(
     "chat",

@@ -1,6 +1,8 @@
 """The pipeline: composed of fakes at the protocols, and equal to the recipe on a real tiny T5."""
 
 import itertools
+import json
+from importlib.resources import files
 
 import faiss
 import numpy as np
@@ -15,6 +17,7 @@ from rag_helpers.errors import (
     InvalidInputError,
     ModelNotFoundError,
 )
+from rag_helpers.evaluation import load_gold_split
 from rag_helpers.generator import ChatGenerator, ExtractiveGenerator, Seq2SeqGenerator
 from rag_helpers.index import ChunkIndex
 from rag_helpers.pipeline import (
@@ -30,7 +33,7 @@ from rag_helpers.pipeline import (
     rag_pipeline,
     whole_documents,
 )
-from rag_helpers.pipeline.confidence import load_calibration
+from rag_helpers.pipeline.confidence import load_calibration, odds_when_declined
 from rag_helpers.prompting import RECIPE
 from rag_helpers.records import Answer, Chunk, Document, Generation, Hit
 from rag_helpers.retriever import DenseRetriever, KeywordRetriever
@@ -397,6 +400,26 @@ def test_confidence_rises_with_the_evidence(toy_model, toy_documents):
     )
     assert 0.0 <= unknown < known <= 1.0
     assert judge("tea", [], Generation("")) == 0.0
+    # Who declines lowers the odds by the likelihood ratio of declining, and by nothing else.
+    hits, written = retriever.search("tea water", 2), "Not in the context."
+    lowered = judge("tea water", hits, Generation(written))
+    assert 0.0 < lowered < known
+    odds = [p / (1 - p) for p in (lowered, known)]
+    assert odds[0] / odds[1] == pytest.approx(odds_when_declined())
+
+
+def test_the_likelihood_ratio_of_declining_is_counted_with_one_more_of_each():
+    counts = json.loads(
+        (files("rag_helpers") / "data" / "calibration" / "declined.json").read_text("utf-8")
+    )
+    shares = [
+        (counts[kind]["declined"] + 1) / (counts[kind]["asked"] + 2)
+        for kind in ("answerable", "unanswerable")
+    ]
+    assert odds_when_declined() == pytest.approx(shares[0] / shares[1])
+    gold = load_gold_split("dev")
+    assert counts["answerable"]["asked"] == sum(bool(q.answers) for q in gold)
+    assert counts["unanswerable"]["asked"] == sum(not q.answers for q in gold)
 
 
 def test_a_passage_is_scored_by_the_question_that_follows_it():

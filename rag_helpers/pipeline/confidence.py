@@ -1,12 +1,15 @@
-"""How likely the corpus holds the answer, judged from what retrieval found.
+"""How likely the corpus holds the answer, judged from what was found and what was written.
 
-A logistic regression over four features, fitted on the project's train and dev
-questions, answerable against unanswerable (`Calibration`). The module does not
-know whether the generated text is right.
+A logistic regression over four features of retrieval, fitted on the project's
+train and dev questions, answerable against unanswerable (`Calibration`). Where
+the generator declines, the odds fall as Bayes' rule says, by how often the
+course's reader declined either kind of dev question. The module does not know
+whether the generated text is right.
 """
 
 from __future__ import annotations
 
+import json
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -16,10 +19,13 @@ import numpy as np
 
 from rag_helpers.evaluation import Calibration
 from rag_helpers.index import ChunkIndex
+from rag_helpers.prompting import declines
 from rag_helpers.records import Embedder, FloatArray, Generation, Hit
 from rag_helpers.retriever import split_terms
 
-__all__ = ["RetrievalConfidence", "load_calibration"]
+__all__ = ["RetrievalConfidence", "load_calibration", "odds_when_declined"]
+
+_FOLDER = files("rag_helpers") / "data" / "calibration"
 
 
 def load_calibration() -> Calibration:
@@ -30,8 +36,32 @@ def load_calibration() -> Calibration:
     >>> "best cosine" in load_calibration().names
     True
     """
-    path = files("rag_helpers") / "data" / "calibration" / "retrieval.json"
-    return Calibration.from_json(path.read_text(encoding="utf-8"))
+    return Calibration.from_json((_FOLDER / "retrieval.json").read_text(encoding="utf-8"))
+
+
+def odds_when_declined() -> float:
+    """Return what the odds of an answer in the corpus are multiplied by when a reader declines.
+
+    The likelihood ratio of declining: its share of answerable dev questions over
+    that of unanswerable ones, each with one more question of either outcome
+    (Laplace's rule), so that a count of 0 is no certainty.
+
+    Returns
+    -------
+    float
+        Below 1.
+
+    Examples
+    --------
+    >>> 0 < odds_when_declined() < 1
+    True
+    """
+    counts = json.loads((_FOLDER / "declined.json").read_text(encoding="utf-8"))
+    answerable, not_answerable = (
+        (counts[kind]["declined"] + 1) / (counts[kind]["asked"] + 2)
+        for kind in ("answerable", "unanswerable")
+    )
+    return float(answerable / not_answerable)
 
 
 class RetrievalConfidence:
@@ -62,12 +92,17 @@ class RetrievalConfidence:
         self._counts: Counter[str] = Counter()
 
     def __call__(self, question: str, hits: Sequence[Hit], generation: Generation) -> float:
-        """Return the confidence; 0 when nothing was found."""
+        """Return the confidence; 0 when nothing was found, and less when the text declines."""
         if not hits:
             return 0.0
         if self._calibration is None:
             self._calibration = load_calibration()
-        return self._calibration.confidence(self.features(question, hits))
+        confidence = self._calibration.confidence(self.features(question, hits))
+        if not declines(generation.text):
+            # That a reader answers says little: small ones rarely decline.
+            return confidence
+        ratio = odds_when_declined()
+        return ratio * confidence / (ratio * confidence + 1 - confidence)
 
     def features(self, question: str, hits: Sequence[Hit]) -> dict[str, float]:
         """Return the features of one question by name.

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 from rag_helpers.errors import InvalidInputError
 from rag_helpers.pipeline.citations import cite
-from rag_helpers.prompting import NOT_IN_CONTEXT, PromptTemplate, build_prompt
+from rag_helpers.prompting import NOT_IN_CONTEXT, PromptTemplate, build_prompt, declines
 from rag_helpers.records import Answer, Generation, Hit, Metadata, Prompt, Retriever
 
 __all__ = ["ConfidenceFunction", "RagPipeline"]
@@ -136,7 +136,7 @@ class RagPipeline:
                 read[i] = prompt, generation
                 found[i].spend("generate", (time.perf_counter() - began) / len(left))
             turn += 1
-            left = [i for i in left if found[i].has(turn) and _declines(read[i][1].text)]
+            left = [i for i in left if found[i].has(turn) and declines(read[i][1].text)]
         return [self._finish(part, *read[i]) for i, part in enumerate(found)]
 
     def stream(
@@ -159,9 +159,9 @@ class RagPipeline:
                     shown = text
             found.spend("generate", time.perf_counter() - began)
             turn += 1
-            if not (found.has(turn) and _declines(text)):
+            if not (found.has(turn) and declines(text)):
                 break
-        if len(shown) < len(text) and not _declines(text):
+        if len(shown) < len(text) and not declines(text):
             yield text[len(shown) :]
         yield self._finish(found, prompt, Generation(text.strip()))
 
@@ -191,7 +191,7 @@ class RagPipeline:
     def _finish(self, found: _Found, prompt: Prompt, generation: Generation) -> Answer:
         began = time.perf_counter()
         hits = found.hits
-        declined = _declines(generation.text)
+        declined = declines(generation.text)
         # To decline claims nothing; what comes closest to the question is cited then.
         claim, read = ("", hits) if declined else (generation.text, prompt.hits or hits)
         citations = cite(claim, prompt.question, read)
@@ -230,11 +230,6 @@ class _Found:
 
     def spend(self, stage: str, seconds: float) -> None:
         self.timings_ms[stage] = self.timings_ms.get(stage, 0.0) + seconds * 1000
-
-
-def _declines(text: str) -> bool:
-    """Whether a generator says that the answer is not there, and nothing else."""
-    return text.strip().rstrip(".").casefold() == NOT_IN_CONTEXT
 
 
 def _abstention(answer: Answer, *, sure: bool) -> str:

@@ -3,12 +3,13 @@
 Run it after retrieval changes: ``python rag_helpers/data/calibration/fit.py``.
 """
 
+import json
 from pathlib import Path
 
 from rag_helpers.corpus import load_help_topics
 from rag_helpers.embedding import load_embedders
 from rag_helpers.evaluation import auroc_interval, fit_calibration, load_gold_split
-from rag_helpers.pipeline import WINDOW_WORDS, RetrievalConfidence, load_index
+from rag_helpers.pipeline import WINDOW_WORDS, RetrievalConfidence, load_index, pipeline_over
 from rag_helpers.retriever import build_retriever
 
 K = 5
@@ -44,5 +45,23 @@ def fit() -> None:
     print(final)
 
 
+def count_declined() -> None:
+    """Write how often the shipped reader declines dev questions of either kind."""
+    pipeline = pipeline_over(load_index(load_help_topics(), window_words=WINDOW_WORDS))
+    pipeline.threshold = 0.0  # so that who abstains has declined
+    gold = load_gold_split("dev")
+    counts = {kind: {"asked": 0, "declined": 0} for kind in ("answerable", "unanswerable")}
+    for question, answer in zip(
+        gold, pipeline.answer_many([question.question for question in gold]), strict=True
+    ):
+        kind = counts["answerable" if question.answers else "unanswerable"]
+        kind["asked"] += 1
+        kind["declined"] += answer.abstained
+    text = json.dumps(counts, indent=1) + "\n"
+    Path(__file__).with_name("declined.json").write_text(text, encoding="utf-8")
+    print(counts)
+
+
 if __name__ == "__main__":
     fit()
+    count_declined()
