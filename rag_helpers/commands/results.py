@@ -98,7 +98,7 @@ def render_results(folder: Path = RESULTS) -> str:
     costs = json.loads((folder / "costs.json").read_text(encoding="utf-8"))
     packages = costs["versions"]
     parts.append(
-        f"**What it costs**, on {packages['cores']} cores ({packages['platform']}, Python "
+        f"**What it costs**, on {costs['processor']} ({packages['platform']}, Python "
         f"{packages['python']}, torch {packages['torch']}, transformers "
         f"{packages['transformers']}, sentence-transformers {packages['sentence-transformers']}):"
     )

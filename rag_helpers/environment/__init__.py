@@ -7,6 +7,7 @@ how anything is installed: cures are sentences for the reader.
 from rag_helpers.environment.machine import (
     cache_folder,
     cpu_has_bf16,
+    describe_processor,
     in_colab,
     in_notebook,
     select_device,
@@ -24,6 +25,7 @@ __all__ = [
     "cache_folder",
     "check_environment",
     "cpu_has_bf16",
+    "describe_processor",
     "file_sha256",
     "in_colab",
     "in_notebook",

@@ -11,6 +11,7 @@ from rag_helpers.errors import InvalidInputError
 __all__ = [
     "cache_folder",
     "cpu_has_bf16",
+    "describe_processor",
     "in_colab",
     "in_notebook",
     "select_device",
@@ -115,6 +116,26 @@ def cpu_has_bf16() -> bool:
         return False
     probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     return any(bool(getattr(torch.cpu, probe, bool)()) for probe in probes)
+
+
+def describe_processor() -> str:
+    """Say what times of computation depend on most.
+
+    Returns
+    -------
+    str
+        Cores, the instructions that torch uses, and whether bfloat16 is among them.
+
+    Examples
+    --------
+    >>> "cores" in describe_processor()
+    True
+    """
+    import torch
+
+    instructions = torch.backends.cpu.get_cpu_capability()
+    bf16 = "bfloat16 in hardware" if cpu_has_bf16() else "no bfloat16 in hardware"
+    return f"{torch.get_num_threads()} cores, {instructions}, {bf16}"
 
 
 def select_dtype(dtype: str) -> str:

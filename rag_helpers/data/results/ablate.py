@@ -23,7 +23,7 @@ from statistics import median
 from rag_helpers.chunking import split_by_structure, split_by_words
 from rag_helpers.corpus import load_help_topics
 from rag_helpers.embedding import SentenceEmbedder, load_embedders
-from rag_helpers.environment import cpu_has_bf16, versions
+from rag_helpers.environment import describe_processor, versions
 from rag_helpers.evaluation import Judge, compare, evaluate, load_gold_split
 from rag_helpers.generator import ExtractiveGenerator, load_generator
 from rag_helpers.index import ChunkIndex
@@ -113,14 +113,6 @@ def gain_over(first, report):
     metric = "mrr@10" if report.values("mrr@10") and not report.values("f1") else "f1"
     gain = compare(report, first, metric)
     return {**asdict(gain.difference), "metric": metric, "p": gain.p}
-
-
-def processor():
-    """Say what the milliseconds depend on most."""
-    import torch
-
-    bf16 = "bfloat16 in hardware" if cpu_has_bf16() else "no bfloat16"
-    return f"{torch.get_num_threads()} cores, {torch.backends.cpu.get_cpu_capability()}, {bf16}"
 
 
 def windowed_index(documents, embedder):
@@ -337,7 +329,7 @@ def main():
         kept[title] = {"n": len(gold), "rows": rows}
         tables = {title: kept[title] for title in TABLES if title in kept}
         draft = FILE.with_suffix(".json.new")
-        found = {"tables": tables, "processor": processor(), "versions": versions()}
+        found = {"tables": tables, "processor": describe_processor(), "versions": versions()}
         draft.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
         draft.replace(FILE)
 

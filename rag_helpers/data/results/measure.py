@@ -20,7 +20,7 @@ from pathlib import Path
 from rag_helpers.chunking import split_by_words
 from rag_helpers.corpus import load_help_topics, load_squad
 from rag_helpers.embedding import load_embedders
-from rag_helpers.environment import versions
+from rag_helpers.environment import describe_processor, versions
 from rag_helpers.evaluation import evaluate, load_gold_split, load_squad_gold
 from rag_helpers.generator import ExtractiveGenerator
 from rag_helpers.pipeline import (
@@ -112,7 +112,11 @@ def main():
     parser.add_argument("xquad", nargs="?", help="XQuAD's English file, SQuAD 1.1 JSON")
     parser.add_argument("--costs-only", action="store_true", help="measure times and sizes alone")
     options = parser.parse_args()
-    keep("costs.json", {"costs": measure_costs(), "versions": versions()})
+    costs = measure_costs()
+    keep(
+        "costs.json",
+        {"costs": costs, "processor": describe_processor(), "versions": versions()},
+    )
     if options.costs_only:
         return
     topics, test = load_help_topics(), load_gold_split("test")
