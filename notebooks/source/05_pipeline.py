@@ -324,8 +324,9 @@ sure = RagPipeline(pipeline.retriever, ExtractiveGenerator(), confidence=pipelin
 curve = evaluate_rag(sure, every, documents).risk_coverage()
 _, axes = plt.subplots(figsize=(6.4, 3.2), facecolor="white", layout="constrained")
 axes.step(curve.coverage, curve.risk, where="post")
-axes.set(xlabel="share of questions answered, the surest first", ylabel="share of them wrong",
-         title=f"best sentence, n = {len(every)}", ylim=(0, 1))  # fmt: skip
+axes.set_xlabel("share of questions answered, the surest first")
+axes.set_ylabel("share of them wrong")
+_ = axes.set(title=f"best sentence, n = {len(every)}", ylim=(0, 1))
 
 # %%
 print("AUROC", report.metrics["abstention_auroc"])
