@@ -31,6 +31,7 @@ __all__ = [
     "PromptTemplate",
     "build_prompt",
     "declines",
+    "question_request",
     "recipe_prompt",
 ]
 
@@ -183,6 +184,33 @@ def declines(text: str) -> bool:
     (True, False)
     """
     return text.strip().rstrip(".").casefold() == NOT_IN_CONTEXT
+
+
+def question_request(passage: str, question: str = "") -> Prompt:
+    r"""Return a prompt that asks a chat model for a question to a passage.
+
+    Reranking scores a question as the answer to it; made-up questions are what
+    the model answers.
+
+    Parameters
+    ----------
+    passage : str
+    question : str
+        Kept in the prompt's record; the model does not see it.
+
+    Returns
+    -------
+    Prompt
+
+    Examples
+    --------
+    >>> question_request("Tea {is} hot.").text
+    'Passage: Tea {is} hot.\nWrite a question that this passage answers.'
+    """
+    return Prompt(
+        question=question,
+        text=f"Passage: {passage}\nWrite a question that this passage answers.",
+    )
 
 
 CHAT = PromptTemplate(

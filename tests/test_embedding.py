@@ -482,8 +482,7 @@ def test_a_cross_encoder_reads_question_and_passage_together(cross_encoder):
         kinds = torch.tensor([[0] * len(first) + [1] * len(second)])
         with torch.inference_mode():
             logit = model(ids(*first, *second), token_type_ids=kinds).logits[0, 0]
-        # Whether the library squashes one output or not, the order and this value agree with it.
-        assert score == pytest.approx(float(logit.sigmoid()), abs=1e-5)
+        assert score == pytest.approx(float(logit), abs=1e-5)
     assert scorer("a cat ?", []) == []
     assert scorer.name == "tiny-ranker"
 
@@ -497,6 +496,21 @@ def test_what_is_no_reranker_is_refused(cross_encoder, bert, tmp_path):
         CrossEncoderScorer(cross_encoder, batch_size=0)
     with pytest.raises(ModelNotFoundError, match="cross-encoder/none"):
         CrossEncoderScorer("cross-encoder/none")
+
+
+def test_a_folder_cannot_choose_what_is_done_to_the_scores(cross_encoder, tmp_path):
+    folder = shutil.copytree(cross_encoder, tmp_path / "squashed")
+    config = json.loads((folder / "config.json").read_text())
+    # A function of torch is one that the library would import and call.
+    config["sentence_transformers"] = {"activation_fn": "torch.nn.modules.activation.Tanh"}
+    (folder / "config.json").write_text(json.dumps(config))
+    passages = ["a dog .", "the cat"]
+    plain = CrossEncoderScorer(cross_encoder)("a cat ?", passages)
+    assert CrossEncoderScorer(folder)("a cat ?", passages) == pytest.approx(plain)
+    config["architectures"] = 5
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(InvalidInputError, match="no known model"):
+        CrossEncoderScorer(folder)
 
 
 def test_a_cross_encoder_without_its_head_is_refused(cross_encoder, tmp_path):

@@ -18,6 +18,7 @@ from rag_helpers.environment import (
     cache_folder,
     check_environment,
     cpu_has_bf16,
+    describe_processor,
     file_sha256,
     in_colab,
     in_notebook,
@@ -273,3 +274,13 @@ def test_note_goes_to_stderr(capsys):
     captured = capsys.readouterr()
     assert captured.err == "This takes a while.\n"
     assert captured.out == ""
+
+
+def test_the_processor_is_described_as_torch_uses_it(monkeypatch):
+    import torch
+
+    for has_it, told in ((True, ", bfloat16 in hardware"), (False, ", no bfloat16 in hardware")):
+        monkeypatch.setattr(machine, "cpu_has_bf16", lambda has_it=has_it: has_it)
+        said = describe_processor()
+        assert said.startswith(f"{torch.get_num_threads()} cores, ") and said.endswith(told)
+        assert torch.backends.cpu.get_cpu_capability() in said

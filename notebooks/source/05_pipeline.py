@@ -218,8 +218,8 @@ rows = {
 axes = plot_intervals(rows, xlabel=f"F1; {title}", n=table["n"])
 
 # %% [markdown]
-# Look at F1 *and* at "contains the answer" (README has both): a prompt that shortens answers raises
-# the first and leaves the second where it was. That is a gain in format, not in reading.
+# Look at F1 *and* at "contains the answer" (README has both): where a prompt that shortens answers
+# raises the first and leaves the second, it is a gain in format, not in reading.
 #
 # ## Is a difference real?
 #

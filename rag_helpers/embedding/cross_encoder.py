@@ -45,13 +45,15 @@ class CrossEncoderScorer:
         if batch_size < 1:
             raise InvalidInputError(f"batch_size is {batch_size}: give at least 1.")
         dtype, folder = select_dtype(dtype), resolve(name)
-        kinds = model_config(folder).get("architectures") or ["nothing"]
-        if not kinds[0].endswith("ForSequenceClassification"):
+        kinds = model_config(folder).get("architectures")
+        kind = str(kinds[0]) if isinstance(kinds, list) and kinds else "no known model"
+        if not kind.endswith("ForSequenceClassification"):
             raise InvalidInputError(
-                f"{name} holds {kinds[0]}, which is no cross-encoder; give one, such as "
+                f"{name} holds {kind}, which is no cross-encoder; give one, such as "
                 "'cross-encoder/ms-marco-MiniLM-L6-v2'."
             )
         refuse_foreign_modules(folder)
+        import torch
         from sentence_transformers import CrossEncoder
 
         with quiet_loading():
@@ -60,6 +62,9 @@ class CrossEncoderScorer:
                 device=select_device(),
                 local_files_only=True,
                 trust_remote_code=False,
+                # Logits as they are: the folder's settings may name a function to import, and a
+                # sigmoid would press the best passages together.
+                activation_fn=torch.nn.Identity(),
                 model_kwargs={"use_safetensors": True, "dtype": dtype},
             )
         require_weights(folder, self._model.model)
@@ -83,6 +88,7 @@ class CrossEncoderScorer:
         Returns
         -------
         list of float
+            Logits, without bounds.
         """
         if not passages:
             return []

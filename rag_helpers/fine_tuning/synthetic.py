@@ -18,6 +18,7 @@ from rag_helpers.errors import TrainingError
 from rag_helpers.fine_tuning.pairs import RetrieverPair, Search, find_copies
 from rag_helpers.fine_tuning.question_training import QuestionLessons
 from rag_helpers.index import ChunkIndex
+from rag_helpers.prompting import question_request
 from rag_helpers.records import Chunk, Generation, Prompt
 from rag_helpers.retriever.passages import headed_text
 
@@ -25,7 +26,6 @@ __all__ = ["lessons_from_pairs", "pairs_from_model"]
 
 Generate: TypeAlias = Callable[[Sequence[Prompt]], Sequence[Generation]]
 
-REQUEST = "Passage: {passage}\nWrite a question that this passage answers."
 _SELF_REFERENCE = re.compile(r"\b(passage|author|text above|following)\b", re.IGNORECASE)
 _LABEL = re.compile(r"^(question|q)\s*\d*:\s*", re.IGNORECASE)
 _TRIMMINGS = " \t\"'*-"
@@ -91,9 +91,7 @@ def pairs_from_model(
     starts = range(0, len(worth), batch_size)
     for start in progress_bar(starts, label="Making up questions"):
         places = worth[start : start + batch_size]
-        prompts = [
-            Prompt(question="", text=REQUEST.format(passage=chunks[place].text)) for place in places
-        ]
+        prompts = [question_request(chunks[place].text) for place in places]
         for place, generation in zip(places, generate(prompts), strict=True):
             question = _first_question(generation.text)
             if question is None or question.casefold() in pairs:

@@ -16,6 +16,7 @@ from rag_helpers.embedding import CrossEncoderScorer
 from rag_helpers.errors import InvalidInputError
 from rag_helpers.generator import ChatGenerator
 from rag_helpers.index import ChunkIndex
+from rag_helpers.prompting import question_request
 from rag_helpers.records import Embedder, Prompt, Retriever
 from rag_helpers.retriever import RETRIEVERS, RerankedRetriever, build_retriever
 
@@ -74,13 +75,7 @@ class QuestionLikelihood:
         InvalidInputError
             If the question is empty, or does not fit the model behind a passage.
         """
-        prompts = [
-            Prompt(
-                question=question,
-                text=f"Passage: {passage}\nWrite a question that this passage answers.",
-            )
-            for passage in passages
-        ]
+        prompts = [question_request(passage, question) for passage in passages]
         return self.model.log_likelihood(prompts, [question] * len(prompts))
 
 
