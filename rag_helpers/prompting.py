@@ -26,9 +26,11 @@ __all__ = [
     "MIN_PASSAGE_TOKENS",
     "NOT_IN_CONTEXT",
     "RECIPE",
+    "SENTENCES",
     "SHORT_ANSWER",
     "TEMPLATES",
     "PromptTemplate",
+    "asks_to_explain",
     "build_prompt",
     "declines",
     "question_request",
@@ -239,6 +241,43 @@ SHORT_ANSWER = PromptTemplate(
 )
 """Asks for a few words of the context, as exact-match scores expect."""
 
+SENTENCES = PromptTemplate(
+    "sentences",
+    "Context:\n{context}\n\nQuestion: {question}\nAnswer in full:",
+    system=(
+        "Answer the question with the one or two sentences of the context that explain it. "
+        f"If the context does not hold the answer, say: {NOT_IN_CONTEXT}."
+    ),
+    separator="\n\n",
+)
+"""Asks for what explains an answer: how to do something, or why it is so."""
+
+_ASKS_TO_EXPLAIN = re.compile(
+    r"\b(?:how|why)\b(?!\s+(?:many|much|long|often|old|far|big|large|deep|wide|high)\b)"
+    r"|\bexplain\b|\bwhat (?:happens|should i|do i|must i|can i)\b",
+    re.IGNORECASE,
+)
+
+
+def asks_to_explain(question: str) -> bool:
+    """Tell whether a question asks how or why, so that a few words hardly answer it.
+
+    Parameters
+    ----------
+    question : str
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> asks_to_explain("How do I end a loop early?"), asks_to_explain("How many bits has a byte?")
+    (True, False)
+    """
+    return _ASKS_TO_EXPLAIN.search(question) is not None
+
+
 FEW_SHOT = PromptTemplate(
     "few shot",
     "Context: Water boils at 100 degrees Celsius at sea level.\n"
@@ -263,7 +302,8 @@ CLOSED_BOOK = PromptTemplate(
 """No context: shows what the model knows, or makes up, by itself."""
 
 TEMPLATES: Mapping[str, PromptTemplate] = {
-    template.name: template for template in (RECIPE, CHAT, SHORT_ANSWER, FEW_SHOT, CLOSED_BOOK)
+    template.name: template
+    for template in (RECIPE, CHAT, SENTENCES, SHORT_ANSWER, FEW_SHOT, CLOSED_BOOK)
 }
 """The templates by name."""
 

@@ -14,6 +14,7 @@ from rag_helpers.chunking import (
     split_by_tokens,
     split_by_words,
     split_sentences,
+    supporting_sentences,
 )
 from rag_helpers.corpus import load_help_topics
 from rag_helpers.errors import InvalidInputError
@@ -422,3 +423,46 @@ def test_tokens_of_the_real_model_fit(topics):
     assert max(count_tokens(chunk.text) for chunk in chunks) <= 256
     unread = report_unread(split_by_words(compound), count_tokens=count_tokens, max_tokens=256)
     assert unread.past_limit > 0
+
+
+def test_a_blank_line_ends_a_sentence_whatever_follows():
+    text = "It is removed.\n\nstr.find(sub)\n\n   Return the place, e.g.\n\nzero."
+    assert [text[start:end] for start, end in split_sentences(text)] == [
+        "It is removed.",
+        "str.find(sub)",
+        "Return the place, e.g.",
+        "zero.",
+    ]
+
+
+# --- what an answer in full should say -------------------------------------------------------
+
+PASSAGE = """Loops
+*****
+
+A loop ends with "break". The else clause is skipped then.
+
+It goes on otherwise, e.g. after "continue"."""
+
+
+@pytest.mark.parametrize(
+    ("quote", "expected"),
+    [
+        ('loop ends with "break"', 'A loop ends with "break".'),
+        (
+            'ends with "break". The else clause is skipped',
+            'A loop ends with "break". The else clause is skipped then.',
+        ),
+        # White space does not matter, nor punctuation and capitals at the ends of words.
+        ("it goes\non otherwise", 'It goes on otherwise, e.g. after "continue".'),
+        # What shares no three words in a row with the passage stands for itself.
+        ("Nothing of\nthe kind.", "Nothing of the kind."),
+    ],
+)
+def test_supporting_sentences_are_the_fewest_that_hold_the_quote(quote, expected):
+    assert supporting_sentences(PASSAGE, quote) == expected
+
+
+def test_sentences_that_are_too_long_give_way_to_the_quote():
+    passage = " ".join(["first", *["word"] * 70, "the", "quote", "here"]) + "."
+    assert supporting_sentences(passage, "word the  quote here") == "word the quote here"

@@ -49,7 +49,7 @@ class FakePipeline:
     """Answers each question with the question, and can be held, slowed and made to fail."""
 
     def __init__(self):
-        self.batches = []
+        self.batches, self.styles = [], []
         self.entered = threading.Event()
         self.go_on = threading.Event()
         self.go_on.set()
@@ -69,8 +69,9 @@ class FakePipeline:
         return Answer(question, f"re: {question}", (citation,), (hit,), Prompt(question, ""), 0.5,
                       False, timings, "fake", "fake")  # fmt: skip
 
-    def answer_many(self, questions, *, k=None, where=None):
+    def answer_many(self, questions, *, k=None, where=None, style=None):
         self.batches.append((list(questions), k, where))
+        self.styles.append(style)
         self.entered.set()
         assert self.go_on.wait(20)
         time.sleep(self.batch_s)
@@ -82,8 +83,9 @@ class FakePipeline:
         self._fail_for(question)
         return [Hit(CHUNK, 0.5, 1)][:k]
 
-    def stream(self, question, *, k=None, where=None):
+    def stream(self, question, *, k=None, where=None, style=None):
         self._fail_for(question)
+        self.styles.append(style)
         self.pieces_given = 0
         for word in f"re: {question}".split():
             if word == "break":
@@ -191,6 +193,14 @@ def test_the_schema_shows_examples_and_every_route(client):
 
 
 # Streams
+
+
+def test_the_style_reaches_the_pipeline_and_unknown_ones_are_refused(client, pipeline):
+    for options in ({}, {"style": "sentences"}, {"style": "short", "stream": True}):
+        assert post(client, "Why?", **options).status_code == 200
+    assert pipeline.styles == [None, "sentences", "short"]
+    reply = post(client, "Why?", style="long")
+    assert reply.status_code == 422 and "body.style" in reply.json()["error"]
 
 
 def test_a_stream_sends_pieces_and_then_the_answer(client):

@@ -16,8 +16,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from peft import LoraConfig, get_peft_model
 
 from rag_helpers.embedding import SentenceEmbedder, load_embedders
 from rag_helpers.errors import (
@@ -41,6 +43,8 @@ from rag_helpers.fine_tuning import (
     check_room,
     compatible_batches,
     evidence_texts,
+    generator_training,
+    lessons_from_teacher,
     mine_hard_negatives,
     pairs_from_headings,
     train_generator,
@@ -48,6 +52,7 @@ from rag_helpers.fine_tuning import (
     train_retriever,
     train_seq2seq,
 )
+from rag_helpers.fine_tuning.generator_training import _answer_loss, _collate, _encode
 from rag_helpers.fine_tuning.runs import TrainingRun, out_of_room
 from rag_helpers.generator import ChatGenerator, Seq2SeqGenerator
 from rag_helpers.index import ChunkIndex
@@ -742,6 +747,76 @@ def test_the_loss_is_the_cross_entropy_over_the_whole_corpus(bert, tmp_path):
     assert result.losses[0][1] == pytest.approx(np.mean(by_hand), rel=1e-4)
 
 
+def taught_lessons(bert) -> QuestionLessons:
+    """The same questions, each with a teacher who prefers the passage after its own, 3 to 1."""
+    lessons = question_lessons(bert)
+    count = len(lessons.ids)
+    right = tuple(((n + 1) % count, n) for n in range(count))
+    return replace(lessons, right=right, weights=((0.75, 0.25),) * count)
+
+
+@pytest.mark.seconds
+def test_the_loss_with_a_teacher_is_the_cross_entropy_of_its_shares(bert, tmp_path):
+    lessons = taught_lessons(bert)
+    result = train_question_side([lessons], tmp_path / "out", model=bert, epochs=1, batch_size=8)
+    encoder = SentenceEmbedder(bert)
+    passages = encoder.embed([passage for _, passage, _ in FACTS])
+    logits = 20 * encoder.embed(list(lessons.questions)) @ passages.T
+    by_hand = []
+    for row, places in zip(logits, lessons.right, strict=True):
+        shares = np.exp(row[list(places)]) / np.exp(row[list(places)]).sum()
+        by_hand.append(-(0.75 * math.log(shares[0]) + 0.25 * math.log(shares[1])))
+    assert result.losses[0][1] == pytest.approx(np.mean(by_hand), rel=1e-4)
+
+
+@pytest.mark.seconds
+def test_the_question_side_takes_over_what_its_teacher_prefers(bert, tmp_path):
+    lessons = taught_lessons(bert)
+    result = train_question_side(
+        [lessons], tmp_path / "out", model=bert, epochs=60, batch_size=8, learning_rate=5e-3
+    )
+    _, questions = load_embedders(bert, adapter=result.folder)
+    scores = questions.embed(list(lessons.questions)) @ lessons.index.vectors()[1:].T
+    differences = [
+        20 * (row[a] - row[b]) for row, (a, b) in zip(scores, lessons.right, strict=True)
+    ]
+    # Shares of 3 to 1 are a difference of log 3 in the logits.
+    assert differences == pytest.approx([math.log(3)] * len(differences), abs=0.3)
+
+
+def test_a_teacher_is_asked_for_candidates_and_scores():
+    chunks = [Chunk(d.text, d.source, 0, len(d.text)) for d in DOCUMENTS]
+    index = ChunkIndex(1)
+    index.add(chunks, [[float(n)] for n in range(len(chunks))])
+    found = {
+        "Ice?": [Hit(chunks[1], 3.0, 1), Hit(chunks[0], 1.0, 2)],
+        "Bread?": [Hit(chunks[2], 1.0, 1)],
+        "Alike?": [Hit(chunks[0], 1.0, 1), Hit(chunks[2], 1.0, 2)],
+    }
+    asked = {"q1": "Ice?", "q2": "Bread?", "q3": "Alike?"}
+    lessons = lessons_from_teacher(asked, index, lambda question, k: found[question][:k])
+    # One candidate teaches nothing. Two scores lie one deviation from their mean, so 2 apart:
+    # times 2, the shares are as e⁴ to 1; equal scores are equal shares.
+    assert (lessons.ids, lessons.right) == (("q1", "q3"), ((1, 0), (0, 2)))
+    assert lessons.weights[0][0] == pytest.approx(math.exp(4) / (1 + math.exp(4)))
+    assert lessons.weights[1] == (0.5, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"), [({"depth": 1}, "depth is 1"), ({"sharpness": 0}, "sharpness 0")]
+)
+def test_a_teacher_needs_candidates_to_compare(options, message):
+    with pytest.raises(TrainingError, match=message):
+        lessons_from_teacher({}, ChunkIndex(1), lambda question, k: [], **options)
+
+
+def test_a_teacher_of_another_index_is_refused():
+    chunk = Chunk("Tea.", "tea", 0, 4)
+    hits = [Hit(chunk, 1.0, 1), Hit(chunk, 0.5, 2)]
+    with pytest.raises(TrainingError, match="in none of the 0 chunks"):
+        lessons_from_teacher({"q": "Tea?"}, ChunkIndex(1), lambda question, k: hits)
+
+
 @pytest.mark.seconds
 def test_questions_learn_and_passages_stay(bert, tmp_path):
     lessons = question_lessons(bert)
@@ -781,6 +856,7 @@ def test_the_question_side_refuses_what_cannot_be_learnt(bert, tmp_path):
         ([lessons, lessons], {}, "share an id"),
         ([lessons], {"rank": 0}, "rank is 0"),
         ([lessons], {"epochs": 0}, "epochs is 0"),
+        ([replace(lessons, weights=((0.5, 0.5),) * 8)], {}, "1 candidates and 2 weights"),
     ):
         with pytest.raises(TrainingError, match=message):
             train_question_side(taught, tmp_path / "out", model=bert, **options)
@@ -820,7 +896,7 @@ def test_the_loss_is_that_of_the_answer_alone(llama, tmp_path):
         pairs, tmp_path / "out", model=llama, batch_size=8, dtype="float32", epochs=1
     )
     # The library's own loss, with everything but answers and their ends masked, row by row so
-    # that nothing is padded; a batch's loss is the mean over all its answers' tokens.
+    # that nothing is padded; a batch's loss is the mean over its answers.
     generator = ChatGenerator(llama, template=TINY, dtype="float32")
     total, count = 0.0, 0
     for pair in pairs:
@@ -837,7 +913,7 @@ def test_the_loss_is_that_of_the_answer_alone(llama, tmp_path):
                 input_ids=torch.tensor([head + tail]),
                 labels=torch.tensor([[-100] * len(head) + tail]),
             ).loss
-        total, count = total + float(loss) * len(tail), count + len(tail)
+        total, count = total + float(loss), count + 1
     assert result.losses[0][1] == pytest.approx(total / count, rel=1e-4)
 
 
@@ -898,6 +974,44 @@ def test_the_weights_of_the_lowest_loss_are_kept(llama, tmp_path):
 def test_the_generator_refuses_what_makes_no_sense(llama, tmp_path, change, message):
     with pytest.raises(TrainingError, match=message):
         train_generator(generator_pairs(TINY), tmp_path / "out", model=llama, **change)
+
+
+@pytest.mark.seconds
+def test_the_loss_weighs_short_answers_and_long_ones_the_same(llama):
+    generator = ChatGenerator(llama, dtype="float32")
+    adapted = get_peft_model(
+        generator.model, LoraConfig(task_type="CAUSAL_LM", target_modules="all-linear")
+    )
+    prompt = generator_pairs(TINY)[0].prompt
+    pairs = [GeneratorPair("a", prompt, "ice"), GeneratorPair("b", prompt, "ice and tea and ice")]
+    rows = [_encode(generator, pair, 200) for pair in pairs]
+
+    def mean_loss(row):
+        # By the model's own loss, one row at a time and without padding.
+        ids = torch.tensor([row["input_ids"]])
+        labels = ids.clone()
+        labels[:, : -len(row["answer_ids"])] = -100
+        return float(adapted(input_ids=ids, labels=labels).loss)
+
+    with torch.no_grad():
+        together = float(_answer_loss(adapted, _collate(rows, generator)))
+        alone = [mean_loss(row) for row in rows]
+    assert len(rows[0]["answer_ids"]) != len(rows[1]["answer_ids"])
+    assert together == pytest.approx(sum(alone) / 2, rel=1e-4)
+
+
+@pytest.mark.seconds
+def test_rows_at_once_change_memory_and_not_what_is_learnt(llama, tmp_path, monkeypatch):
+    losses = []
+    for at_once in (8, 2):
+        monkeypatch.setattr(generator_training, "_ROWS_AT_ONCE", at_once)
+        result = train_generator(
+            generator_pairs(TINY), tmp_path / str(at_once), model=llama, epochs=3, batch_size=8,
+            learning_rate=1e-2, dtype="float32",
+        )  # fmt: skip
+        losses.append([loss for _, loss in result.losses])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+    assert losses[0][-1] < losses[0][0]
 
 
 # --- the recipe's path ------------------------------------------------------------------------

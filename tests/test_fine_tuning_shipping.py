@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +13,13 @@ import pytest
 from rag_helpers.errors import TrainingError
 from rag_helpers.fine_tuning import NOT_IN_CONTEXT, GeneratorPair
 from rag_helpers.fine_tuning.measuring import answer_scores, compare_scores, retrieval_scores
-from rag_helpers.fine_tuning.shipping import export_adapter, load_question_sets, make_adapters
+from rag_helpers.fine_tuning.shipping import (
+    QuestionSet,
+    export_adapter,
+    load_question_sets,
+    make_adapters,
+    sentence_prompts,
+)
 from rag_helpers.records import Chunk, Document, Generation, GoldQuestion, Prompt
 
 TEXTS = {
@@ -128,6 +136,25 @@ def test_articles_for_the_last_look_are_never_read(tmp_path):
     assert train[1].gold[0].question == "Where is Kenya?"
     # Without the file there are the help topics alone.
     assert [len(sets) for sets in load_question_sets()] == [1, 1]
+
+
+def test_questions_how_and_why_are_also_asked_for_sentences():
+    document = Document("Ice is cold.\n\nIt melts at zero degrees. Salt lowers that point.", "ice")
+    quote, chunk = "melts at zero degrees", Chunk(document.text, "ice", 0, len(document.text))
+    asked = [
+        GoldQuestion("q1", "How do I melt ice?", ("zero",), quote, "ice", "howto"),
+        GoldQuestion("q2", "At what degree does it melt?", ("zero",), quote, "ice", "fact"),
+        GoldQuestion("q3", "How do I make tea?", (), None, None, "unanswerable"),
+    ]
+    generator = SimpleNamespace(count_tokens=lambda text: len(text.split()))
+    topics = QuestionSet("topics", "MIT", tuple(asked), (document,), (chunk,))
+    (pair,) = sentence_prompts(topics, generator, seed=0)
+    assert (pair.id, pair.answer) == ("q1 in sentences", "It melts at zero degrees.")
+    assert pair.prompt.text.endswith("Answer in full:")
+    # Evidence that is the whole passage says nothing of which sentence is meant.
+    whole = replace(asked[0], evidence=document.text)
+    articles = QuestionSet("articles", "MIT", (whole,), (document,), (chunk,))
+    assert sentence_prompts(articles, generator, seed=0) == []
 
 
 @pytest.mark.models

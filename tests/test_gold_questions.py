@@ -16,7 +16,7 @@ from collections import Counter
 import pytest
 
 from rag_helpers.corpus import STOP_WORDS, load_help_topics
-from rag_helpers.evaluation import load_gold, load_gold_split
+from rag_helpers.evaluation import load_gold, load_gold_split, load_practice_questions
 from rag_helpers.evaluation.project_gold import GOLD_FILE
 
 SPLITS = ("train", "dev", "test")
@@ -165,3 +165,38 @@ def test_evidence_resolves_in_the_topics_of_each_python_at_hand(
     # The quotes were taken from 3.11; the reference is reworded from version to version.
     least = 1.0 if version == [3, 11] else 0.75
     assert len(found) >= least * len(answerable)
+
+
+# --- questions for training alone --------------------------------------------------------------
+
+
+def test_practice_questions_keep_the_rules_of_a_question(gold, texts):
+    practice = load_practice_questions()
+    assert len(practice) >= 500 and all(question.answers for question in practice)
+    names = {question.id for question in gold} | {" ".join(q.question.split()) for q in gold}
+    for question in practice:
+        assert question.id not in names and " ".join(question.question.split()) not in names
+        sides = question.evidence.split("…")
+        assert len(sides) == 2 and all(len(side.split()) >= 3 for side in sides), question.id
+        assert all(1 <= len(answer.split()) <= 12 for answer in question.answers), question.id
+        text = find(question.evidence, texts.get(question.source, ""))
+        if text is None:
+            assert sys.version_info[:2] != (3, 11), question.id
+            continue
+        assert 8 <= len(text.split()) <= 60, question.id
+        assert collapse(question.answers[0]) in text, question.id
+
+
+def test_no_practice_question_asks_about_a_passage_of_dev_or_test(evidence, texts):
+    held_out = [
+        shingles(evidence[question.id])
+        for split in ("dev", "test")
+        for question in load_gold_split(split)
+        if question.id in evidence
+    ]
+    for question in load_practice_questions():
+        text = find(question.evidence, texts.get(question.source, ""))
+        own = shingles(text or "")
+        for other in held_out:
+            shared = len(own & other)
+            assert shared < 0.8 * max(1, min(len(own), len(other))), question.id

@@ -34,7 +34,7 @@ from rag_helpers.pipeline import (
     whole_documents,
 )
 from rag_helpers.pipeline.confidence import load_calibration, odds_when_declined
-from rag_helpers.prompting import RECIPE
+from rag_helpers.prompting import RECIPE, PromptTemplate
 from rag_helpers.records import Answer, Chunk, Document, Generation, Hit
 from rag_helpers.retriever import DenseRetriever, KeywordRetriever
 
@@ -191,6 +191,48 @@ def test_who_abstains_names_the_passage_that_is_cited(in_turn):
     answer = in_turn.answer("How is it brewed with boiling water?")
     assert answer.abstained and answer.citations[0].source == "tea.txt"
     assert "'tea.txt'" in answer.text and "'ice.txt'" not in answer.text
+
+
+class Styles(Echo):
+    """Answers with the name of the template, which its prompts begin with."""
+
+    template = PromptTemplate("short", "short {context} {question}")
+
+    @staticmethod
+    def _text(prompt):
+        return prompt.text.split()[0]
+
+
+IN_FULL = PromptTemplate("full", "full {context} {question}")
+
+
+@pytest.mark.parametrize(
+    ("of_pipeline", "of_question", "expected"),
+    [
+        ("auto", None, ["full", "short"]),
+        ("short", None, ["short", "short"]),
+        ("sentences", None, ["full", "full"]),
+        ("short", "auto", ["full", "short"]),
+        ("auto", "sentences", ["full", "full"]),
+        ("sentences", "short", ["short", "short"]),
+    ],
+)
+def test_the_style_chooses_the_prompt(chunks, of_pipeline, of_question, expected):
+    pipeline = RagPipeline(KeywordRetriever(chunks), Styles(), explain=IN_FULL, style=of_pipeline)
+    questions = ["How do I brew tea?", "When does ice melt?"]
+    answers = pipeline.answer_many(questions, style=of_question)
+    assert [answer.text for answer in answers] == expected
+    *_, last = pipeline.stream(questions[0], style=of_question)
+    assert last.text == expected[0]
+
+
+def test_one_prompt_for_all_questions_has_no_sentences(chunks):
+    pipeline = RagPipeline(KeywordRetriever(chunks), Styles())
+    assert pipeline.answer("How do I brew tea?").text == "short"
+    with pytest.raises(InvalidInputError, match="one prompt for all questions"):
+        pipeline.answer("How do I brew tea?", style="sentences")
+    with pytest.raises(InvalidInputError, match="style is 'long'; choose one of auto, short"):
+        RagPipeline(KeywordRetriever(chunks), Styles(), explain=IN_FULL, style="long")
 
 
 def test_turns_below_one_are_refused(chunks):

@@ -15,9 +15,11 @@ from rag_helpers.prompting import (
     FEW_SHOT,
     MIN_PASSAGE_TOKENS,
     RECIPE,
+    SENTENCES,
     SHORT_ANSWER,
     TEMPLATES,
     PromptTemplate,
+    asks_to_explain,
     build_prompt,
     recipe_prompt,
 )
@@ -226,7 +228,7 @@ def test_wrong_template(text: str, passage: str, message: str) -> None:
 
 
 def test_templates_are_listed_by_name() -> None:
-    assert set(TEMPLATES.values()) == {RECIPE, CHAT, SHORT_ANSWER, FEW_SHOT, CLOSED_BOOK}
+    assert set(TEMPLATES.values()) == {RECIPE, CHAT, SENTENCES, SHORT_ANSWER, FEW_SHOT, CLOSED_BOOK}
 
 
 @given(
@@ -274,3 +276,20 @@ def test_no_budget_is_passed_and_no_hit_is_lost(
             assert count(passage) >= MIN_PASSAGE_TOKENS
             # Cut where a word ends: white space follows.
             assert hit.chunk.text[len(passage)].isspace()
+
+
+@pytest.mark.parametrize(
+    ("question", "expected"),
+    [
+        ("How do I end a loop early?", True),
+        ("Why does my default list remember old values?", True),
+        ("What happens when I divide by zero?", True),
+        ("I have two dicts; how can I merge them?", True),
+        ("How many bits has a byte?", False),
+        ("How long may a line be?", False),
+        ("Which exception does next() raise at the end?", False),
+        ("What does anyhow() return?", False),
+    ],
+)
+def test_questions_how_and_why_ask_to_explain(question: str, expected: bool) -> None:
+    assert asks_to_explain(question) is expected

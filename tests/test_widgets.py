@@ -1,9 +1,11 @@
 """The widgets, driven from Python: what a learner sets, presses and then sees."""
 
 import ast
+import re
 import time
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -19,10 +21,12 @@ from rag_helpers.widgets import (
     GeneratorPlayground,
     QuestionBox,
     SearchBox,
+    TrainingChart,
     render_chunks,
     render_citations,
     render_hits,
     render_status,
+    render_training,
 )
 
 HOSTILE = [
@@ -607,3 +611,43 @@ def test_only_what_ipywidgets_7_offers_is_used():
                 keywords |= {keyword.arg for keyword in node.keywords}
     assert {"Text", "IntSlider"} <= names <= OLD_ENOUGH
     assert not keywords & TOO_NEW
+
+
+# --- the chart of a training -------------------------------------------------------------------
+
+
+def told(step, loss=None, score=None, steps=10):
+    return SimpleNamespace(step=step, steps=steps, loss=loss, score=score)
+
+
+def test_chart_draws_loss_and_score_on_scales_of_their_own():
+    svg = render_training([(1, 4.0), (5, 2.0)], [(5, 0.5), (10, 0.75)], steps=10, score="recall@5")
+    loss, score = re.findall(r'<polyline points="([^"]+)"', svg)
+    points = [tuple(map(float, point.split(","))) for point in loss.split()]
+    # Later is further right, less is lower; 4 and 2 are the ends of the left scale.
+    assert points[0][0] < points[1][0] and points[0][1] < points[1][1]
+    lowest, highest = (float(point.split(",")[1]) for point in score.split())
+    assert (highest, lowest) == (points[0][1], points[1][1])
+    assert 'aria-label="loss from 4 to 2, recall@5 from 0.5 to 0.75"' in svg
+    assert [f">{end}</text>" in svg for end in ("4", "2", "0.75", "0.5")] == [True] * 4
+
+
+@pytest.mark.parametrize("losses", [[], [(1, 2.0)], [(1, 2.0), (2, 2.0)]])
+def test_chart_stands_little_and_level_data(losses):
+    svg = render_training(losses, [], steps=0)
+    assert svg.startswith("<svg") and svg.endswith("</svg>") and "nan" not in svg
+
+
+def test_chart_is_told_of_steps_and_draws_every_score_and_the_last():
+    chart = TrainingChart("recall", title="<b>")
+    for step in range(1, 11):
+        chart(told(step, loss=3.0 - step / 10))
+        if step == 6:
+            chart(told(6, score=0.5))
+            assert chart.chart.value.count("<circle") == 1
+            assert "step 6 of 10: loss 2.40, recall 0.500" in chart.status.value
+    # Between two drawings steps are kept, not lost.
+    points = re.search(r'<polyline points="([^"]+)"', chart.chart.value)[1]
+    assert len(points.split()) == 10
+    assert "step 10 of 10: loss 2.00" in chart.status.value
+    assert "<b>" not in chart.chart.value and "&lt;b&gt;" in chart.chart.value

@@ -9,6 +9,7 @@ the caller gives. It knows nothing of models, files, vectors or retrieval.
 from rag_helpers.chunking.headings import Heading, find_headings
 from rag_helpers.chunking.sentences import split_by_sentences, split_sentences
 from rag_helpers.chunking.structure import split_by_structure
+from rag_helpers.chunking.supporting import supporting_sentences
 from rag_helpers.chunking.unread import UnreadReport, report_unread
 from rag_helpers.chunking.windows import split_by_tokens, split_by_words
 
@@ -22,4 +23,5 @@ __all__ = [
     "split_by_tokens",
     "split_by_words",
     "split_sentences",
+    "supporting_sentences",
 ]

@@ -77,6 +77,7 @@ _SENTENCE_GAP = re.compile(
     # Full stops that no space follows, in Chinese and Japanese.
     r"|(?<=[。！？])(?P<wide>)(?![。！？」』”’）])"
 )
+_BLANK_LINE = re.compile(r"\n\s*\n")
 _ABBREVIATION = re.compile(
     r"(?:^|[\s(\[\"'“‘])(?:(?i:e\.g|i\.e|cf|vs|viz|ca|approx|resp|figs?|eqs?|vol|pp?|dr|mrs?|ms"
     r"|prof|st)|[A-Z](?:\.[A-Z])*)\.$"
@@ -119,6 +120,8 @@ def split_sentences(text: str) -> list[tuple[int, int]]:
 
 def _goes_on(text: str, stop: int, following: int) -> bool:
     """Tell whether a sentence goes on after the punctuation that ends at `stop`."""
+    if _BLANK_LINE.search(text, stop, following):
+        return False
     before = text[max(0, stop - 16) : stop]
     return text[following].islower() or _ABBREVIATION.search(before) is not None
 

@@ -59,7 +59,7 @@ def ask(options: argparse.Namespace) -> int:
         chosen["model"] = ChunkIndex.info(options.index)["model"]
     # Whatever a library prints on the way must not mix with the answer.
     with contextlib.redirect_stdout(sys.stderr):
-        answer = load_pipeline(**chosen, k=options.k).answer(question)
+        answer = load_pipeline(**chosen, k=options.k, style=options.style).answer(question)
     print(json.dumps(_as_json(answer), indent=2) if options.json else _as_text(answer))
     return 0
 
@@ -92,6 +92,12 @@ def add_ask_options(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="SmolLM2-135M-Instruct (default, with its adapter), extractive (the best sentence), "
         "or a model folder",
+    )
+    parser.add_argument(
+        "--style",
+        choices=("auto", "short", "sentences"),
+        default="auto",
+        help="answer in a few words, in a sentence or two, or as the question asks (auto)",
     )
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--corpus", metavar="PATH", help="your own file or folder of documents")

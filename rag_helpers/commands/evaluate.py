@@ -63,6 +63,12 @@ def add_evaluate_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--generator", metavar="NAME", help="as for ask")
     parser.add_argument("--k", type=count, metavar="N", help="passages to read (5)")
+    parser.add_argument(
+        "--style",
+        choices=("auto", "short", "sentences"),
+        default="short",
+        help="as for ask; default: short, since known answers are a few words",
+    )
     parser.add_argument("--limit", type=count, metavar="N", help="ask a random N of the questions")
     parser.add_argument("--seed", type=int, default=0, help="of --limit and the intervals (0)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
@@ -114,6 +120,8 @@ def _evaluate(options: argparse.Namespace) -> Report:
     chosen = _given(options, "model", "retriever", "generator", "k")
     if options.retrieval_only:
         chosen["generator"] = "extractive"
+    else:
+        chosen["style"] = options.style
     pipeline = pipeline_over(index, **chosen)
     settings = {**chosen, "code": _code_digest(), "seed": options.seed}
     kept = _results_file(settings, gold, documents, options)

@@ -29,7 +29,9 @@ _METRICS = {
     "mrr@10": "MRR@10",
     "exact_match": "exact match",
     "f1": "F1",
+    "rougeL": "ROUGE-L",
     "contains_answer": "contains the answer",
+    "supported_by_citation": "supported",
     "abstention_auroc": "AUROC",
 }
 

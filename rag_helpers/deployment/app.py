@@ -118,7 +118,7 @@ async def answer(request: Request, worker: _Worker, body: AnswerRequest) -> Any:
             raise InvalidInputError("stream is true and question is a list: stream one at a time.")
         return await _open_stream(request, worker, body.question, body)
     questions = [body.question] if isinstance(body.question, str) else body.question
-    futures = worker.answer(questions, k=body.k, where=body.where)
+    futures = worker.answer(questions, k=body.k, where=body.where, style=body.style)
     try:
         answers = await _result(request, asyncio.gather(*map(asyncio.wrap_future, futures)))
     finally:
@@ -159,7 +159,7 @@ async def _open_stream(
             loop.call_soon_threadsafe(pieces.put_nowait, piece)
         return not left.is_set()
 
-    future = worker.stream(question, pass_on, k=body.k, where=body.where)
+    future = worker.stream(question, pass_on, k=body.k, where=body.where, style=body.style)
     future.add_done_callback(lambda _: pass_on(None))
     try:
         first = await _result(request, asyncio.ensure_future(pieces.get()))

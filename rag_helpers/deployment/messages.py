@@ -20,6 +20,7 @@ from pydantic import (
     Tag,
 )
 
+from rag_helpers.pipeline import AnswerStyle
 from rag_helpers.records import Answer, Hit
 
 __all__ = [
@@ -69,6 +70,11 @@ _Where: TypeAlias = Annotated[
 ]
 _K: TypeAlias = Annotated[int, Field(ge=1, le=MAX_K, description="Passages to retrieve.")]
 
+_Style: TypeAlias = Annotated[
+    AnswerStyle,
+    Field(description="A few words, a sentence or two, or (auto) as the question asks."),
+]
+
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid")
@@ -89,6 +95,7 @@ class AnswerRequest(_Strict):
     question: _Questions
     k: _K | None = None
     where: _Where | None = None
+    style: _Style | None = None
     stream: bool = Field(default=False, description="Send the answer as server-sent events.")
 
 

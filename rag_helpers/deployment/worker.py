@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from rag_helpers.errors import InvalidInputError, RagError
+from rag_helpers.pipeline import AnswerStyle
 from rag_helpers.records import Answer, Hit, Metadata
 
 __all__ = ["OverloadError", "UnavailableError", "Worker", "WorkerState"]
@@ -147,7 +148,12 @@ class Worker:
         return max(1, min(_LONGEST_RETRY_S, math.ceil(expected)))
 
     def answer(
-        self, questions: Sequence[str], *, k: int | None = None, where: Metadata | None = None
+        self,
+        questions: Sequence[str],
+        *,
+        k: int | None = None,
+        where: Metadata | None = None,
+        style: AnswerStyle | None = None,
     ) -> list[Future[Answer]]:
         """Queue questions, all of them or none.
 
@@ -159,6 +165,8 @@ class Worker:
             Passages to retrieve.
         where : Mapping, optional
             Metadata that every passage must match.
+        style : {"auto", "short", "sentences"}, optional
+            Overrides the pipeline's.
 
         Returns
         -------
@@ -175,7 +183,7 @@ class Worker:
         InvalidInputError
             If they would never fit.
         """
-        options = {"k": k, "where": where}
+        options = {"k": k, "where": where, "style": style}
         return self._submit([self._job("answer", question, options) for question in questions])
 
     def search(self, question: str, *, k: int, where: Metadata | None = None) -> Future[list[Hit]]:
@@ -189,6 +197,7 @@ class Worker:
         *,
         k: int | None = None,
         where: Metadata | None = None,
+        style: AnswerStyle | None = None,
     ) -> Future[Answer]:
         """Queue a question whose text is handed on piece by piece.
 
@@ -199,7 +208,7 @@ class Worker:
         emit : callable
             Called in the worker's thread with each piece; when it returns
             False nobody listens any more and the model is stopped.
-        k, where
+        k, where, style
             As in `answer`.
 
         Returns
@@ -207,7 +216,7 @@ class Worker:
         Future
             The whole answer.
         """
-        job = self._job("stream", question, {"k": k, "where": where})
+        job = self._job("stream", question, {"k": k, "where": where, "style": style})
         job.emit = emit
         return self._submit([job])[0]
 

@@ -44,7 +44,11 @@ from rag_helpers.evaluation.metrics import (
     token_f1,
     words_per_hit,
 )
-from rag_helpers.evaluation.project_gold import example_questions, load_gold_split
+from rag_helpers.evaluation.project_gold import (
+    example_questions,
+    load_gold_split,
+    load_practice_questions,
+)
 from rag_helpers.evaluation.rating import (
     CRITERIA,
     BlindItem,
@@ -105,6 +109,7 @@ __all__ = [
     "kappa_between",
     "load_gold",
     "load_gold_split",
+    "load_practice_questions",
     "load_ratings",
     "load_squad_gold",
     "ndcg_at",

@@ -15,10 +15,17 @@ from rag_helpers.errors import EvaluationError
 from rag_helpers.evaluation.gold import load_gold
 from rag_helpers.records import GoldQuestion
 
-__all__ = ["GOLD_FILE", "example_questions", "load_gold_split"]
+__all__ = [
+    "GOLD_FILE",
+    "PRACTICE_FILE",
+    "example_questions",
+    "load_gold_split",
+    "load_practice_questions",
+]
 
 _FOLDER = Path(str(files("rag_helpers") / "data" / "gold"))
 GOLD_FILE = _FOLDER / "python_help_topics.jsonl"
+PRACTICE_FILE = _FOLDER / "python_help_topics.practice.jsonl"
 _SPLITS_FILE = _FOLDER / "python_help_topics.splits.json"
 
 
@@ -52,6 +59,27 @@ def load_gold_split(split: str) -> list[GoldQuestion]:
         raise EvaluationError(f"there is no split {split!r}; choose one of {sorted(splits)}")
     by_id = {question.id: question for question in load_gold(GOLD_FILE)}
     return [by_id[name] for name in splits[split]]
+
+
+def load_practice_questions() -> list[GoldQuestion]:
+    """Return further questions over the Python help topics, for training alone.
+
+    They were written after the splits were made, and without a look at dev and
+    test questions: none asks about a passage that those ask about, nor about a
+    near duplicate. Nothing is measured on them.
+
+    Returns
+    -------
+    list of GoldQuestion
+        All answerable.
+
+    Examples
+    --------
+    >>> practice, test = load_practice_questions(), load_gold_split("test")
+    >>> {q.id for q in practice} & {q.id for q in test}
+    set()
+    """
+    return load_gold(PRACTICE_FILE)
 
 
 def example_questions(count: int = 20) -> list[GoldQuestion]:

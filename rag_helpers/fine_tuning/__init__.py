@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rag_helpers.fine_tuning.checks import check_overlap, check_pairs, check_room
+from rag_helpers.fine_tuning.distillation import lessons_from_teacher
 from rag_helpers.fine_tuning.dpr_training import train_dpr
 from rag_helpers.fine_tuning.generator_training import train_generator
 from rag_helpers.fine_tuning.pairs import (
@@ -43,6 +44,7 @@ __all__ = [
     "evidence_texts",
     "is_right",
     "lessons_from_pairs",
+    "lessons_from_teacher",
     "mine_hard_negatives",
     "pairs_from_headings",
     "pairs_from_model",

@@ -5,6 +5,7 @@ The module does not know where pairs come from, nor how answers are scored.
 
 from __future__ import annotations
 
+import math
 import random
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +23,7 @@ from rag_helpers.models import resolve
 __all__ = ["train_generator"]
 
 _IGNORED = -100  # what torch's cross-entropy passes over
+_ROWS_AT_ONCE = 4  # of a batch; more take more memory, and on two cores no less time
 
 
 def train_generator(
@@ -103,7 +105,9 @@ def train_generator(
 
     Notes
     -----
-    Hu et al. (2022), "LoRA: Low-rank adaptation of large language models".
+    Hu et al. (2022), "LoRA: Low-rank adaptation of large language models". The loss is the mean
+    over answers of the mean cross-entropy of their tokens, so that short answers and sentences
+    weigh the same. A batch is computed four rows at a time: the same gradients in less memory.
     """
     check_pairs(pairs)
     if held_out:
@@ -143,6 +147,7 @@ def train_generator(
     rows = [_encode(generator, pair, max_tokens) for pair in pairs]
     held_rows = [_encode(generator, pair, max_tokens) for pair in held_out]
 
+    import torch
     from peft import LoraConfig, get_peft_model
     from transformers import Trainer, TrainingArguments
 
@@ -170,7 +175,7 @@ def train_generator(
         # peft asks transformers by a name that is going to change; neither is our reader's concern.
         warnings.simplefilter("ignore", FutureWarning)
         adapted = get_peft_model(generator.model, config)
-    low = "bfloat16" in str(generator.model.dtype)
+    low = "bfloat16" in str(generator.model.dtype) and (select_device() != "cpu" or cpu_has_bf16())
 
     class ChatTrainer(SmallCheckpoints, Trainer):
         """Computes logits where answers are, and nowhere else."""
@@ -182,17 +187,23 @@ def train_generator(
             return_outputs: bool = False,
             num_items_in_batch: Any = None,  # noqa: ANN401
         ) -> Any:  # noqa: ANN401
-            loss = _answer_loss(model, inputs)
+            with torch.autocast(select_device(), torch.bfloat16, enabled=low):
+                loss = _answer_loss(adapted, inputs)
             return (loss, {}) if return_outputs else loss
 
         def _get_train_sampler(self, train_dataset: object = None) -> _ByLength:
             return _ByLength([len(row["input_ids"]) for row in rows], batch_size, seed)
 
+    at_once = math.gcd(batch_size, _ROWS_AT_ONCE)
+    arguments |= {
+        "per_device_train_batch_size": at_once,
+        "per_device_eval_batch_size": at_once,
+        "gradient_accumulation_steps": batch_size // at_once,
+    }
     trainer = ChatTrainer(
         model=adapted,
         args=TrainingArguments(
             **arguments,
-            bf16=low and (select_device() != "cpu" or cpu_has_bf16()),
             remove_unused_columns=False,
             prediction_loss_only=True,
             label_names=["labels"],
@@ -201,6 +212,8 @@ def train_generator(
         eval_dataset=held_rows or None,
         data_collator=lambda batch: _collate(batch, generator),
     )
+    # The loss is a mean over answers: that of a step is the mean over its parts.
+    trainer.model_accepts_loss_kwargs = False
     return run_trainer(
         trainer,
         run,
@@ -268,12 +281,21 @@ def _collate(batch: Sequence[dict[str, list[int]]], generator: ChatGenerator) ->
     }
 
 
-def _answer_loss(model: Any, inputs: dict[str, Any]) -> Any:  # noqa: ANN401 (tensors)
-    """Return the mean cross-entropy of the answers' tokens."""
+def _answer_loss(adapted: Any, inputs: dict[str, Any]) -> Any:  # noqa: ANN401 (tensors)
+    """Return the mean over answers of the mean cross-entropy of their tokens.
+
+    Short answers and long ones weigh the same. Logits are computed where an
+    answer stands, and nowhere else: a row of them is as long as the vocabulary.
+    """
     from torch.nn.functional import cross_entropy
 
     labels = inputs["labels"]
     rest = {name: value for name, value in inputs.items() if name != "labels"}
+    model = adapted.get_base_model()
     # The token in a column is predicted in the column before.
-    logits = model(**rest, logits_to_keep=labels.shape[1] + 1, use_cache=False).logits[:, :-1]
-    return cross_entropy(logits.float().flatten(0, 1), labels.flatten(), ignore_index=_IGNORED)
+    states = model.get_decoder()(**rest, use_cache=False).last_hidden_state
+    learnt = labels != _IGNORED
+    logits = model.get_output_embeddings()(states[:, -labels.shape[1] - 1 : -1][learnt])
+    losses = cross_entropy(logits.float(), labels[learnt], reduction="none")
+    share = 1 / learnt.sum(dim=1, keepdim=True).expand_as(labels)[learnt]
+    return (losses * share).sum() / len(labels)

@@ -320,6 +320,7 @@ def build_generator_pairs(
     token_budget: int = 640,
     passages: int = 1,
     unanswerable: float = 0.25,
+    answer_for: Callable[[GoldQuestion, str], str] | None = None,
     seed: int = 0,
 ) -> list[GeneratorPair]:
     """Put filled prompts beside the answers that should be written for them.
@@ -354,6 +355,9 @@ def build_generator_pairs(
     unanswerable : float
         Least share of prompts whose answer is `NOT_IN_CONTEXT`, from 0 to below 1;
         unanswerable questions count, and are kept if they are more.
+    answer_for : callable, optional
+        ``answer_for(question, passage)`` returns what should be written; by default
+        the first known answer. See `rag_helpers.chunking.supporting_sentences`.
     seed : int
         Draws places, wrong passages and the questions asked twice.
 
@@ -402,7 +406,8 @@ def build_generator_pairs(
             hits.insert(drawn.randint(0, len(hits)), Hit(chunk_of[pair.passage], 1.0, 1))
             prompt = filled(question, hits)
             if any(text == pair.passage for text in prompt.passages):
-                answered.append(GeneratorPair(question.id, prompt, question.answers[0]))
+                answer = answer_for(question, pair.passage) if answer_for else question.answers[0]
+                answered.append(GeneratorPair(question.id, prompt, answer))
         elif not question.answers and (hits := wrong_hits(question, passages)):
             declined.append(GeneratorPair(question.id, filled(question, hits), NOT_IN_CONTEXT))
     wanted = round(len(answered) * unanswerable / (1 - unanswerable)) - len(declined)

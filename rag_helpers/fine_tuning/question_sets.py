@@ -6,14 +6,14 @@ The module knows which questions and articles are for what; it trains nothing.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rag_helpers.chunking import split_by_structure
 from rag_helpers.corpus import load_help_topics, load_squad
 from rag_helpers.embedding import SentenceEmbedder
 from rag_helpers.errors import TrainingError
-from rag_helpers.evaluation import load_gold_split, load_squad_gold
+from rag_helpers.evaluation import load_gold_split, load_practice_questions, load_squad_gold
 from rag_helpers.fine_tuning.checks import check_overlap
 from rag_helpers.fine_tuning.pairs import Search, evidence_texts
 from rag_helpers.fine_tuning.question_training import QuestionLessons, build_question_lessons
@@ -111,6 +111,7 @@ def load_question_sets(
         [QuestionSet(f"{topics}, {split}", own, tuple(load_gold_split(split)), help_topics, chunks)]
         for split in ("train", "dev")
     )
+    train[0] = replace(train[0], gold=(*train[0].gold, *load_practice_questions()))
     if squad is not None:
         gold, documents = load_squad_gold(squad), load_squad(squad)
         for sets, titles, part in (

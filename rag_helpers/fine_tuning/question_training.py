@@ -49,12 +49,16 @@ class QuestionLessons:
         copies of such chunks included.
     index : ChunkIndex
         The corpus, embedded with vectors of length 1.
+    weights : tuple of tuple of float, optional
+        A teacher's opinion: for each question the share of each place in `right`,
+        which then holds candidates, right or wrong.
     """
 
     ids: tuple[str, ...]
     questions: tuple[str, ...]
     right: tuple[tuple[int, ...], ...]
     index: ChunkIndex
+    weights: tuple[tuple[float, ...], ...] | None = None
 
     def ranks(self, vectors: FloatArray) -> list[int]:
         """Return the rank of the first right chunk for each question's vector, from 1.
@@ -128,6 +132,7 @@ class _Row:
     question: str
     corpus: int
     right: tuple[int, ...]
+    weights: tuple[float, ...] | None
 
 
 def train_question_side(
@@ -196,12 +201,15 @@ def train_question_side(
     -----
     The loss of a question is its cross-entropy among all chunks of its corpus,
     with the cosine of each chunk's nearest vector times 20 as logits; all right
-    chunks count as one.
+    chunks count as one. With a teacher's weights it is the cross-entropy of its
+    shares among the candidates alone.
     """
     rows = [
-        _Row(name, question, number, right)
+        _Row(name, question, number, right, part.weights[i] if part.weights else None)
         for number, part in enumerate(lessons)
-        for name, question, right in zip(part.ids, part.questions, part.right, strict=True)
+        for i, (name, question, right) in enumerate(
+            zip(part.ids, part.questions, part.right, strict=True)
+        )
     ]
     weights = resolve(model)
     _check(rows, lessons, Path(model).name, rank)
@@ -285,6 +293,12 @@ def _check(rows: Sequence[_Row], lessons: Sequence[QuestionLessons], model: str,
         raise TrainingError("Two questions share an id; give each its own.")
     if rank < 1:
         raise TrainingError(f"rank is {rank}; give at least 1.")
+    for row in rows:
+        if row.weights is not None and len(row.weights) != len(row.right):
+            raise TrainingError(
+                f"Question {row.id!r} has {len(row.right)} candidates and {len(row.weights)} "
+                "weights; give one weight a candidate."
+            )
     for part in lessons:
         if part.index.model and part.index.model != model:
             raise TrainingError(
@@ -307,7 +321,7 @@ def _loss(encoder: Any, rows: Sequence[_Row], lessons: Sequence[QuestionLessons]
     ]
 
     class AllChunksLoss(torch.nn.Module):
-        """Cross-entropy of the right chunks among all chunks of the corpus."""
+        """Cross-entropy of the right chunks among all, or of a teacher's shares."""
 
         def __init__(self) -> None:
             super().__init__()
@@ -322,8 +336,13 @@ def _loss(encoder: Any, rows: Sequence[_Row], lessons: Sequence[QuestionLessons]
                 lowest = torch.full((count,), -1.0, device=question.device)
                 nearest = lowest.scatter_reduce(0, owners, vectors @ question, "amax")
                 scores = _SHARPNESS * nearest
-                right = scores[list(rows[label].right)]
-                losses.append(torch.logsumexp(scores, 0) - torch.logsumexp(right, 0))
+                row = rows[label]
+                right = scores[list(row.right)]
+                if row.weights is None:
+                    losses.append(torch.logsumexp(scores, 0) - torch.logsumexp(right, 0))
+                else:
+                    shares = torch.tensor(row.weights, device=right.device)
+                    losses.append(torch.logsumexp(right, 0) - shares @ right)
             return torch.stack(losses).mean()
 
     return AllChunksLoss()

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from rag_helpers.chunking import split_by_sentences
+from rag_helpers.chunking import split_by_sentences, supporting_sentences
 from rag_helpers.embedding import SentenceEmbedder, load_embedders
 from rag_helpers.environment import cache_folder, note
 from rag_helpers.errors import TrainingError
@@ -30,11 +30,13 @@ from rag_helpers.fine_tuning.question_sets import (
     ENCODER,
     QuestionSet,
     cut_set,
+    evidence_of,
     load_question_sets,
 )
 from rag_helpers.fine_tuning.question_training import train_question_side
 from rag_helpers.fine_tuning.runs import TrainingStep
 from rag_helpers.generator import ChatGenerator
+from rag_helpers.prompting import SENTENCES, asks_to_explain
 
 __all__ = [
     "ADAPTERS_FOLDER",
@@ -209,6 +211,7 @@ def _lessons(
 
     In a short passage the answer is easy to see, so that copying is learnt first.
     Few prompts are to be declined: of too many a small model learns little else.
+    Questions how and why are asked a third time, for sentences.
     """
     short = build_generator_pairs(
         [question for question in questions.gold if question.answers],
@@ -219,7 +222,52 @@ def _lessons(
         seed=seed,
     )
     short = [replace(pair, id=f"{pair.id} in a short passage") for pair in short]
-    return [*_prompts(questions, generator, embedder, seed, 0.05), *short]
+    whole = _prompts(questions, generator, embedder, seed, 0.05)
+    return [*whole, *short, *sentence_prompts(questions, generator, seed)]
+
+
+def sentence_prompts(
+    questions: QuestionSet, generator: ChatGenerator, seed: int
+) -> list[GeneratorPair]:
+    """Return questions how and why over their passages, with the sentences that answer them.
+
+    Parameters
+    ----------
+    questions : QuestionSet
+        Evidence that is a whole passage, as XQuAD's, teaches no choice of sentences:
+        such questions are left out.
+    generator : ChatGenerator
+        Counts tokens.
+    seed : int
+        Draws the order.
+
+    Returns
+    -------
+    list of GeneratorPair
+    """
+    evidence = evidence_of(questions)
+    whole = {document.text for document in questions.documents}
+    asked = [
+        question
+        for question in questions.gold
+        if question.answers
+        and asks_to_explain(question.question)
+        and evidence.get(question.id, "") not in {"", *whole}
+    ]
+    if not asked:
+        return []
+    pairs = build_generator_pairs(
+        asked,
+        questions.documents,
+        questions.chunks,
+        count_tokens=generator.count_tokens,
+        template=SENTENCES,
+        token_budget=900,
+        unanswerable=0.0,
+        answer_for=lambda question, passage: supporting_sentences(passage, evidence[question.id]),
+        seed=seed,
+    )
+    return [replace(pair, id=f"{pair.id} in sentences") for pair in pairs]
 
 
 def _prompts(

@@ -18,7 +18,7 @@ from rag_helpers.pipeline.loading import (
     pipeline_over,
     whole_documents,
 )
-from rag_helpers.pipeline.rag import ConfidenceFunction, RagPipeline
+from rag_helpers.pipeline.rag import AnswerStyle, ConfidenceFunction, RagPipeline
 from rag_helpers.pipeline.recipe import rag_pipeline
 from rag_helpers.pipeline.reranking import (
     READER,
@@ -31,6 +31,7 @@ __all__ = [
     "READER",
     "TURNS",
     "WINDOW_WORDS",
+    "AnswerStyle",
     "ConfidenceFunction",
     "LikelihoodModel",
     "QuestionLikelihood",

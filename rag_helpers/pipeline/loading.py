@@ -18,8 +18,9 @@ from rag_helpers.generator import load_generator
 from rag_helpers.index import ChunkIndex
 from rag_helpers.models import lora_adapter
 from rag_helpers.pipeline.confidence import RetrievalConfidence
-from rag_helpers.pipeline.rag import RagPipeline
+from rag_helpers.pipeline.rag import AnswerStyle, RagPipeline
 from rag_helpers.pipeline.reranking import READER, find_retriever
+from rag_helpers.prompting import SENTENCES
 from rag_helpers.records import Chunk, Document
 from rag_helpers.retriever import embed_chunks, embed_windows
 
@@ -92,6 +93,7 @@ def load_pipeline(
     retriever: str = "hybrid",
     generator: str | None = None,
     k: int = 5,
+    style: AnswerStyle = "auto",
     adapters: bool = True,
 ) -> RagPipeline:
     """Build the course's default pipeline, ready to answer.
@@ -118,6 +120,10 @@ def load_pipeline(
         for 0.12 (``data/results/ablation.json``).
     k : int, default 5
         How many passages to retrieve.
+    style : {"auto", "short", "sentences"}
+        Whether the tuned reader answers in a few words, in one or two sentences, or
+        (auto) in sentences where a question asks how or why. Other generators have
+        one style: ``"sentences"`` is refused then.
     adapters : bool, default True
         Whether the adapters that come with the course are used; False runs the
         models as published, and so does ``$RAG_ADAPTERS`` set to ``off``.
@@ -134,7 +140,13 @@ def load_pipeline(
         documents = load_help_topics() if corpus is None else load_files(corpus)
         chunk_index = load_index(documents, model=model, window_words=WINDOW_WORDS)
     return pipeline_over(
-        chunk_index, model=model, retriever=retriever, generator=generator, k=k, adapters=adapters
+        chunk_index,
+        model=model,
+        retriever=retriever,
+        generator=generator,
+        k=k,
+        style=style,
+        adapters=adapters,
     )
 
 
@@ -145,6 +157,7 @@ def pipeline_over(
     retriever: str = "hybrid",
     generator: str | None = None,
     k: int = 5,
+    style: AnswerStyle = "auto",
     adapters: bool = True,
 ) -> RagPipeline:
     """Put the course's default parts around an index.
@@ -153,7 +166,7 @@ def pipeline_over(
     ----------
     index : ChunkIndex
         What is searched; the pipeline follows its changes.
-    model, retriever, generator, k, adapters
+    model, retriever, generator, k, style, adapters
         As for `load_pipeline`.
 
     Returns
@@ -177,6 +190,8 @@ def pipeline_over(
         turns=TURNS if shipped else None,
         confidence=RetrievalConfidence(index, published),
         threshold=MIN_CONFIDENCE,
+        explain=SENTENCES if shipped else None,
+        style=style,
     )
 
 

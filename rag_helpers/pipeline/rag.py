@@ -9,15 +9,23 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 from rag_helpers.errors import InvalidInputError
 from rag_helpers.pipeline.citations import cite
-from rag_helpers.prompting import NOT_IN_CONTEXT, PromptTemplate, build_prompt, declines
+from rag_helpers.prompting import (
+    NOT_IN_CONTEXT,
+    PromptTemplate,
+    asks_to_explain,
+    build_prompt,
+    declines,
+)
 from rag_helpers.records import Answer, Generation, Hit, Metadata, Prompt, Retriever
 
-__all__ = ["ConfidenceFunction", "RagPipeline"]
+__all__ = ["AnswerStyle", "ConfidenceFunction", "RagPipeline"]
 
+AnswerStyle: TypeAlias = Literal["auto", "short", "sentences"]
+"""A few words, one or two sentences, or (auto) sentences for questions how and why."""
 ConfidenceFunction: TypeAlias = Callable[[str, Sequence[Hit], Generation], float]
 
 
@@ -49,6 +57,13 @@ class RagPipeline:
     threshold : float, default 0.0
         Below this confidence the answer says that the corpus does not hold it; so
         it does when the generator itself declines with `NOT_IN_CONTEXT`.
+    explain : PromptTemplate, optional
+        Asks for one or two sentences, such as `rag_helpers.prompting.SENTENCES`.
+        Without it every question is asked with `template`.
+    style : {"auto", "short", "sentences"}
+        Which of the two is used: ``"auto"`` takes `explain` for questions how and why
+        (`rag_helpers.prompting.asks_to_explain`), ``"short"`` never, ``"sentences"``
+        always.
 
     Examples
     --------
@@ -74,6 +89,8 @@ class RagPipeline:
         turns: int | None = None,
         confidence: ConfidenceFunction | None = None,
         threshold: float = 0.0,
+        explain: PromptTemplate | None = None,
+        style: AnswerStyle = "auto",
     ) -> None:
         if k < 1:
             raise InvalidInputError(f"k is {k}; retrieve at least 1 passage.")
@@ -90,9 +107,16 @@ class RagPipeline:
         self.turns = turns
         self.confidence = confidence
         self.threshold = threshold
+        self.explain = explain
+        self.style = self._checked(style)
 
     def answer(
-        self, question: str, *, k: int | None = None, where: Metadata | None = None
+        self,
+        question: str,
+        *,
+        k: int | None = None,
+        where: Metadata | None = None,
+        style: AnswerStyle | None = None,
     ) -> Answer:
         """Answer one question.
 
@@ -104,6 +128,8 @@ class RagPipeline:
             Overrides the pipeline's number of passages.
         where : Mapping, optional
             Metadata that every passage must match.
+        style : {"auto", "short", "sentences"}, optional
+            Overrides the pipeline's.
 
         Returns
         -------
@@ -113,19 +139,25 @@ class RagPipeline:
         Raises
         ------
         InvalidInputError
-            When the question is blank, or too long for the generator.
+            When the question is blank, or too long for the generator, or the style
+            is unknown or not to be had.
         """
-        return self.answer_many([question], k=k, where=where)[0]
+        return self.answer_many([question], k=k, where=where, style=style)[0]
 
     def answer_many(
-        self, questions: Sequence[str], *, k: int | None = None, where: Metadata | None = None
+        self,
+        questions: Sequence[str],
+        *,
+        k: int | None = None,
+        where: Metadata | None = None,
+        style: AnswerStyle | None = None,
     ) -> list[Answer]:
         """Answer several questions, generating in batches.
 
         ``timings_ms["generate"]`` is then each batch's time divided by the
         number of questions in it.
         """
-        found = [self._retrieve(question, k, where) for question in questions]
+        found = [self._retrieve(question, k, where, style) for question in questions]
         read: dict[int, tuple[Prompt, Generation]] = {}
         left, turn = list(range(len(found))), 0
         while left:
@@ -140,7 +172,12 @@ class RagPipeline:
         return [self._finish(part, *read[i]) for i, part in enumerate(found)]
 
     def stream(
-        self, question: str, *, k: int | None = None, where: Metadata | None = None
+        self,
+        question: str,
+        *,
+        k: int | None = None,
+        where: Metadata | None = None,
+        style: AnswerStyle | None = None,
     ) -> Iterator[str | Answer]:
         """Yield the answer's text piece by piece, and at the end the `Answer`.
 
@@ -148,7 +185,7 @@ class RagPipeline:
         about to decline; the final `Answer` may say instead that the corpus does
         not hold it.
         """
-        found, turn = self._retrieve(question, k, where), 0
+        found, turn = self._retrieve(question, k, where, style), 0
         while True:
             prompt, text, shown = self._fill(question, found, turn), "", ""
             began = time.perf_counter()
@@ -165,12 +202,35 @@ class RagPipeline:
             yield text[len(shown) :]
         yield self._finish(found, prompt, Generation(text.strip()))
 
-    def _retrieve(self, question: str, k: int | None, where: Metadata | None) -> _Found:
+    def _checked(self, style: AnswerStyle) -> AnswerStyle:
+        if style not in get_args(AnswerStyle):
+            raise InvalidInputError(
+                f"style is {style!r}; choose one of {', '.join(get_args(AnswerStyle))}."
+            )
+        if style == "sentences" and self.explain is None:
+            raise InvalidInputError(
+                "This pipeline has one prompt for all questions; to be answered in sentences, give "
+                "RagPipeline(explain=rag_helpers.prompting.SENTENCES), or use another style."
+            )
+        return style
+
+    def _template(self, question: str, style: AnswerStyle | None) -> PromptTemplate:
+        chosen = self.style if style is None else self._checked(style)
+        if self.explain is None or chosen == "short":
+            return self.template
+        explains = chosen == "sentences" or asks_to_explain(question)
+        return self.explain if explains else self.template
+
+    def _retrieve(
+        self, question: str, k: int | None, where: Metadata | None, style: AnswerStyle | None
+    ) -> _Found:
         if not isinstance(question, str) or not question.strip():
             raise InvalidInputError("The question is empty; ask in at least one word.")
+        template = self._template(question, style)
         began = time.perf_counter()
         hits = self.retriever.search(question, self.k if k is None else k, where=where)
-        found = _Found(hits, [hits] if self.turns is None else [[h] for h in hits[: self.turns]])
+        turns = [hits] if self.turns is None else [[hit] for hit in hits[: self.turns]]
+        found = _Found(hits, turns, template)
         found.spend("retrieve", time.perf_counter() - began)
         return found
 
@@ -180,7 +240,7 @@ class RagPipeline:
             question,
             # Without a hit there is still a prompt: the question alone.
             found.turns[turn] if found.turns else [],
-            template=self.template,
+            template=found.template,
             count_tokens=self.generator.count_tokens,
             token_budget=self.token_budget,
             tokens_per_passage=self.tokens_per_passage,
@@ -223,6 +283,7 @@ class _Found:
 
     hits: list[Hit]
     turns: list[list[Hit]]
+    template: PromptTemplate
     timings_ms: dict[str, float] = field(default_factory=dict)
 
     def has(self, turn: int) -> bool:

@@ -24,6 +24,7 @@ from rag_helpers.widgets.rendering import (
     render_hits,
     render_status,
 )
+from rag_helpers.widgets.training import TrainingChart, render_training
 
 __all__ = [
     "ChunkExplorer",
@@ -32,8 +33,10 @@ __all__ = [
     "QuestionBox",
     "RatingBox",
     "SearchBox",
+    "TrainingChart",
     "render_chunks",
     "render_citations",
     "render_hits",
     "render_status",
+    "render_training",
 ]

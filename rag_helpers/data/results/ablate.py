@@ -13,18 +13,27 @@ switches them off.
 import argparse
 import json
 import random
+import tempfile
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
 from statistics import median
 
-from rag_helpers.chunking import split_by_structure, split_by_words
+from rag_helpers.chunking import split_by_structure, split_by_words, supporting_sentences
 from rag_helpers.corpus import load_help_topics
 from rag_helpers.embedding import SentenceEmbedder, load_embedders
 from rag_helpers.environment import describe_processor, versions
 from rag_helpers.evaluation import Judge, compare, evaluate, load_gold_split
+from rag_helpers.fine_tuning import (
+    build_question_lessons,
+    lessons_from_pairs,
+    lessons_from_teacher,
+    pairs_from_model,
+    train_question_side,
+)
+from rag_helpers.fine_tuning.shipping import RETRIEVER_SETTINGS
 from rag_helpers.generator import ExtractiveGenerator, load_generator
 from rag_helpers.index import ChunkIndex
 from rag_helpers.pipeline import (
@@ -36,7 +45,13 @@ from rag_helpers.pipeline import (
     build_index,
     load_index,
 )
-from rag_helpers.prompting import CLOSED_BOOK, FEW_SHOT, SHORT_ANSWER
+from rag_helpers.prompting import (
+    CLOSED_BOOK,
+    FEW_SHOT,
+    SENTENCES,
+    SHORT_ANSWER,
+    asks_to_explain,
+)
 from rag_helpers.records import Chunk, Hit
 from rag_helpers.retriever import (
     DenseRetriever,
@@ -54,6 +69,7 @@ from rag_helpers.retriever import (
 FILE = Path(__file__).with_name("ablation.json")
 METRICS = ("recall@1", "recall@5", "recall@10", "mrr@10", "words_per_hit")
 ANSWERS = ("exact_match", "f1", "contains_answer", "words_per_hit")
+SENTENCES_BY = ("rougeL", "supported_by_citation", "words_per_hit")
 DEPTH = 20  # candidates for what chooses among hits
 
 
@@ -108,9 +124,16 @@ def measure_reader(pipeline, gold, documents):
     return report, {**row, "ms": found["latency_ms"]["total"]["p50"]}
 
 
-def gain_over(first, report):
+def measure_sentences(pipeline, gold, documents):
+    """Return the report of answers in full and what the table shows of it, its times included."""
+    report = evaluate(pipeline, gold, documents, search=pipeline.retriever.search)
+    found = report.to_json()
+    row = {metric: found[metric] for metric in SENTENCES_BY}
+    return report, {**row, "ms": found["latency_ms"]["total"]["p50"]}
+
+
+def gain_over(first, report, metric):
     """Return the paired gain over the first row, in the metric that the table is about."""
-    metric = "f1" if report.values("f1") else "mrr@10"
     gain = compare(report, first, metric)
     return {**asdict(gain.difference), "metric": metric, "p": gain.p}
 
@@ -263,6 +286,52 @@ class Bench:
         }
         return measure, systems, self.some
 
+    def distilled(self):
+        """Train on what the reranker thinks, on made-up questions, and on labels."""
+        teacher = RerankedRetriever(self.untuned, QuestionLikelihood(self.published))
+        train = [question for question in load_gold_split("train") if question.answers]
+        asked = {question.id: question.question for question in train}
+        lessons = {
+            "taught by the reranker": lessons_from_teacher(asked, self.index, teacher.search),
+            "taught by made-up questions": lessons_from_pairs(
+                pairs_from_model(self.index.chunks, self.published.generate, self.untuned.search),
+                self.index,
+            ),
+            "taught by the labels of the same questions": build_question_lessons(
+                train, self.documents, self.index
+            ),
+        }
+        systems = {"default, adapter off": self.untuned}
+        for name, lesson in lessons.items():
+            with tempfile.TemporaryDirectory() as folder:
+                trained = train_question_side([lesson], Path(folder) / "it", **RETRIEVER_SETTINGS)
+                _, tuned = load_embedders("all-MiniLM-L6-v2", adapter=trained.folder)
+            systems[f"{name} (n = {len(lesson.ids)})"] = build_retriever(
+                "hybrid", self.index, tuned
+            )
+        return measure, systems, self.dev
+
+    def sentences(self):
+        """Answer in full; the sentences that the evidence stands in are what is compared with."""
+        spans = Judge(self.documents, self.dev).spans
+        texts = {document.source: document.text for document in self.documents}
+        gold = [
+            replace(question, answers=(supporting_sentences(texts[span.source], span.text),))
+            for question in self.dev
+            if asks_to_explain(question.question) and (span := spans.get(question.id))
+        ]
+        reader = load_generator(READER, adapter="auto")
+        options = {"turns": TURNS, "explain": SENTENCES, "style": "sentences"}
+        systems = {
+            "best sentence": RagPipeline(self.default, ExtractiveGenerator()),
+            "as published, one passage": RagPipeline(
+                self.default, self.published.with_options(max_new_tokens=64), k=1, **options
+            ),
+            "tuned, a few words": RagPipeline(self.default, reader, turns=TURNS),
+            "tuned, in sentences (default)": RagPipeline(self.default, reader, **options),
+        }
+        return measure_sentences, systems, gold
+
     def readers(self):
         """Ask baselines, other prompts, and the adapter."""
         short, default = self.published, self.default
@@ -298,13 +367,18 @@ class Bench:
         return measure_reader, systems, self.some
 
 
+# The metric in which a row is compared with the first.
+ABOUT = {measure: "mrr@10", measure_reader: "f1", measure_sentences: "rougeL"}
+
 TABLES = {
     "retriever: parts, each on top of the one before": Bench.parts,
     "retriever: beside the default": Bench.beside,
     "chunks: the recipe's cut in other sizes, searched as the recipe does": Bench.sizes,
     "retriever: the adapter, on questions it was not trained on": Bench.adapter,
     "retriever: reranked by the question's likelihood": Bench.reranked,
+    "retriever: the question side, taught without labels and with them": Bench.distilled,
     "reader: baselines, and what a better prompt gives": Bench.readers,
+    "reader: questions how and why, in sentences": Bench.sentences,
     "k: passages found and read, by the best sentence and the published model": Bench.numbers,
 }
 
@@ -324,7 +398,8 @@ def main():
         for name, system in systems.items():
             report, row = ask(system, gold, bench.documents)
             first = first or report
-            rows[name] = row if report is first else {**row, "gain": gain_over(first, report)}
+            more = {} if report is first else {"gain": gain_over(first, report, ABOUT[ask])}
+            rows[name] = {**row, **more}
             print(name, rows[name], flush=True)
         kept[title] = {"n": len(gold), "rows": rows}
         tables = {title: kept[title] for title in TABLES if title in kept}

@@ -58,7 +58,7 @@ def measure(gold, documents, recipe_chunks, chunks, answers):
     rows = {"recipe": {name: found[name] for name in (*RETRIEVAL, *ANSWERS, "words_per_hit")}}
     part = random.Random(0).sample(gold, min(answers, len(gold)))  # noqa: S311 (a sample)
     for name, adapters in (("default, adapters off", False), ("default", True)):
-        pipeline = pipeline_over(index, adapters=adapters)
+        pipeline = pipeline_over(index, adapters=adapters, style="short")
         # Retrieval and confidence do not depend on the reader, so the quickest one serves.
         quick = RagPipeline(
             pipeline.retriever, ExtractiveGenerator(), confidence=pipeline.confidence
