@@ -33,6 +33,7 @@ from rag_helpers.deployment import (
 )
 from rag_helpers.deployment.app import router
 from rag_helpers.deployment.page import PAGE, PAGE_POLICY
+from rag_helpers.deployment.rate import RateLimit
 from rag_helpers.deployment.server import load_for
 from rag_helpers.errors import InvalidInputError, ModelNotFoundError
 from rag_helpers.generator import ExtractiveGenerator
@@ -188,8 +189,72 @@ def test_search_returns_passages(client):
 
 def test_the_schema_shows_examples_and_every_route(client):
     schema = client.get("/openapi.json").json()
-    assert set(schema["paths"]) == {"/rag", "/v1/answers", "/v1/search", "/healthz", "/readyz"}
+    assert set(schema["paths"]) == {
+        "/rag", "/v1/answers", "/v1/search", "/healthz", "/readyz", "/metrics",
+    }  # fmt: skip
     assert schema["components"]["schemas"]["AnswerRequest"]["examples"]
+
+
+# Counters, and who asks too often
+
+
+def test_metrics_count_routes_and_statuses_and_hold_no_question(client):
+    post(client, "a secret question")
+    post(client, "missing")
+    client.get("/nowhere/secret")
+    reply = client.get("/metrics")
+    assert reply.headers["content-type"].startswith("text/plain")
+    lines = reply.text.splitlines()
+    for route, status in (("/v1/answers", 200), ("/v1/answers", 503), ("(none)", 404)):
+        assert f'rag_requests_total{{route="{route}",status="{status}"}} 1.0' in lines
+    assert {"rag_ready 1.0", "rag_waiting 0.0"} <= set(lines)
+    assert 'rag_request_seconds_count{route="/v1/answers"} 2.0' in lines
+    assert "secret" not in reply.text
+
+
+def test_metrics_of_two_services_in_a_process_are_apart(pipeline):
+    for asked in (1, 2):
+        with TestClient(
+            create_app(pipeline, load_settings()), base_url="http://127.0.0.1"
+        ) as client:
+            wait_until(lambda client=client: client.get("/readyz").status_code == 200)
+            for _ in range(asked):
+                post(client, "Why?")
+            counted = f'{{route="/v1/answers",status="200"}} {asked}.0'
+            assert counted in client.get("/metrics").text
+
+
+def test_who_asks_too_often_is_told_when_to_come_back(pipeline):
+    settings = load_settings(rate_per_minute=3)
+    with TestClient(create_app(pipeline, settings), base_url="http://127.0.0.1") as client:
+        wait_until(lambda: client.get("/readyz").status_code == 200)
+        # A list counts as its questions.
+        assert post(client, ["Why?", "How?"]).status_code == 200
+        assert client.get("/rag", params={"query": "Who?"}).status_code == 200
+        for reply in (
+            post(client, "Where?"),
+            client.get("/rag", params={"query": "Who?"}),
+            client.post("/v1/search", json={"question": "What?"}),
+            post(client, "Where?", stream=True),
+        ):
+            assert reply.status_code == 429 and "asks too often" in reply.json()["error"]
+            assert 1 <= int(reply.headers["retry-after"]) <= 20
+        # Whether the service is well may be asked as often as need be.
+        assert client.get("/healthz").status_code == 200
+
+
+def test_leave_to_ask_flows_back_and_is_bounded():
+    now = [0.0]
+    limit = RateLimit(60, clock=lambda: now[0])
+    assert [limit.take("a", 60), limit.take("a")] == [0, 1]
+    now[0] = 10.0
+    assert [limit.take("a", 10), limit.take("a", 2)] == [0, 2]
+    now[0] = 1e6  # a long pause gives no more than a minute's worth
+    assert [limit.take("a", 61), limit.take("a")] == [0, 1]
+    # The table does not grow with strangers.
+    for number in range(10_050):
+        limit.take(f"stranger {number}")
+    assert len(limit._left) == 10_000
 
 
 # Streams
@@ -511,7 +576,7 @@ def paths_and_methods():
 def test_every_route_asks_for_the_key(serve):
     client = serve(api_key=KEY)
     basic = base64.b64encode(f"any:{KEY}".encode()).decode()
-    assert len(paths_and_methods()) == 7
+    assert len(paths_and_methods()) == 8
     for path, method in paths_and_methods():
         for wrong in ("", "Bearer wrong", "Bearer é", "Basic !", f"Bearer {KEY}x", KEY):
             headers = {"Authorization": wrong.encode("latin-1")} if wrong else {}
@@ -525,7 +590,7 @@ def test_every_route_asks_for_the_key(serve):
 
 def test_the_application_has_no_routes_but_these(serve):
     client = serve()
-    for path in ("/docs", "/redoc", "/docs/oauth2-redirect", "/metrics", "/static/x"):
+    for path in ("/docs", "/redoc", "/docs/oauth2-redirect", "/static/x"):
         assert client.get(path).status_code == 404
 
 

@@ -16,7 +16,7 @@ from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
 from fastapi.security import (
     HTTPAuthorizationCredentials,
     HTTPBasic,
@@ -40,7 +40,9 @@ from rag_helpers.deployment.messages import (
     SearchResponse,
     State,
 )
+from rag_helpers.deployment.metrics import METRICS_TYPE, Metrics
 from rag_helpers.deployment.page import PAGE, PAGE_POLICY
+from rag_helpers.deployment.rate import RateLimit
 from rag_helpers.deployment.settings import ServiceSettings, load_settings
 from rag_helpers.deployment.worker import OverloadError, UnavailableError, Worker
 from rag_helpers.errors import InvalidInputError, RagError
@@ -55,12 +57,28 @@ _FAULTS: dict[int | str, dict[str, Any]] = {
     401: {"model": Fault, "description": "The key is missing or wrong"},
     413: {"model": Fault, "description": "The body is too long"},
     422: {"model": Fault, "description": "The request is not one that can be answered"},
-    429: {"model": Fault, "description": "The queue is full; see Retry-After"},
+    429: {"model": Fault, "description": "The queue is full, or this client asks too often"},
     503: {"model": Fault, "description": "Loading, too slow, or stopping; see Retry-After"},
 }
 router = APIRouter(responses=_FAULTS)
 _bearer = HTTPBearer(auto_error=False)
 _basic = HTTPBasic(auto_error=False)
+
+
+class _RateError(OverloadError):
+    """A client asked too much; the queue may still have room for others."""
+
+    def __init__(self, retry_after_s: int) -> None:
+        super().__init__(f"This client asks too often: try again in {retry_after_s} seconds.")
+        self.retry_after_s = retry_after_s
+
+
+def _take_leave(request: Request, questions: int = 1) -> None:
+    """Refuse a client that asks more often than it may."""
+    rate: RateLimit | None = request.app.state.rate
+    client = request.client.host if request.client else ""
+    if rate is not None and (retry_after_s := rate.take(client, questions)):
+        raise _RateError(retry_after_s)
 
 
 def _worker(request: Request) -> Worker:
@@ -97,11 +115,19 @@ def report_readiness(worker: _Worker, response: Response) -> State:
     return State(status=worker.state)
 
 
+@router.get("/metrics", response_class=PlainTextResponse)
+def report_metrics(request: Request) -> Response:
+    """Return counters in Prometheus' text format; no question is in them."""
+    metrics: Metrics = request.app.state.metrics
+    return Response(metrics.render(), media_type=METRICS_TYPE)
+
+
 @router.get("/rag")
 async def answer_briefly(
     request: Request, worker: _Worker, query: Annotated[Question, Query()]
 ) -> RecipeResponse:
     """Answer one question with its text alone."""
+    _take_leave(request)
     future = worker.answer([query])[0]
     return RecipeResponse(response=(await _result(request, asyncio.wrap_future(future))).text)
 
@@ -113,6 +139,7 @@ async def answer(request: Request, worker: _Worker, body: AnswerRequest) -> Any:
     With ``"stream": true`` the answer comes as server-sent events: ``piece``
     (some text) again and again, then ``answer`` (the whole), or ``error``.
     """
+    _take_leave(request, 1 if isinstance(body.question, str) else len(body.question))
     if body.stream:
         if not isinstance(body.question, str):
             raise InvalidInputError("stream is true and question is a list: stream one at a time.")
@@ -132,6 +159,7 @@ async def answer(request: Request, worker: _Worker, body: AnswerRequest) -> Any:
 @router.post("/v1/search")
 async def search(request: Request, worker: _Worker, body: SearchRequest) -> SearchResponse:
     """Find passages without generating anything."""
+    _take_leave(request)
     future = worker.search(body.question, k=body.k, where=body.where)
     hits = await _result(request, asyncio.wrap_future(future))
     return SearchResponse(hits=[HitMessage.of(hit) for hit in hits])
@@ -200,7 +228,8 @@ def _answer_fault(request: Request, fault: Exception) -> JSONResponse:
     elif isinstance(fault, OverloadError):
         status = 429
     if status != 422:
-        headers["Retry-After"] = str(request.app.state.worker.retry_after_s)
+        own = request.app.state.worker.retry_after_s
+        headers["Retry-After"] = str(getattr(fault, "retry_after_s", own))
     return JSONResponse({"error": str(fault)}, status, headers)
 
 
@@ -247,8 +276,8 @@ def create_app(
     """Return the application that serves a pipeline.
 
     Routes: ``GET /rag?query=…`` as in the recipe, ``POST /v1/answers``, ``POST
-    /v1/search``, ``GET /healthz``, ``GET /readyz``, a web page at ``/``, and
-    ``GET /openapi.json``.
+    /v1/search``, ``GET /healthz``, ``GET /readyz``, ``GET /metrics``, a web page
+    at ``/``, and ``GET /openapi.json``.
 
     Parameters
     ----------
@@ -297,7 +326,13 @@ def create_app(
         redoc_url=None,
         openapi_url=None,
     )
-    app.state.settings = chosen
+    metrics = Metrics(
+        waiting=lambda: app.state.worker.waiting,
+        is_ready=lambda: app.state.worker.state == "ready",
+    )
+    app.state.settings, app.state.metrics = chosen, metrics
+    per_minute = chosen.rate_per_minute
+    app.state.rate = None if per_minute is None else RateLimit(per_minute)
     app.include_router(router)
     app.add_exception_handler(RagError, _answer_fault)
     app.add_exception_handler(RequestValidationError, _answer_invalid)
@@ -307,5 +342,5 @@ def create_app(
         app.add_middleware(
             TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"], www_redirect=False
         )
-    app.add_middleware(Guard, max_body_bytes=chosen.max_body_bytes)
+    app.add_middleware(Guard, max_body_bytes=chosen.max_body_bytes, observe=metrics.observe)
     return app

@@ -19,6 +19,7 @@ Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 App: TypeAlias = Callable[[Message, Receive, Send], Awaitable[None]]
+Observe: TypeAlias = Callable[[str, int, float], None]
 
 logger = logging.getLogger("rag_helpers.deployment")
 
@@ -69,11 +70,14 @@ class Guard:
         The ASGI application inside.
     max_body_bytes : int
         Longest request body.
+    observe : callable, optional
+        ``observe(route, status, seconds)`` is told of every request.
     """
 
-    def __init__(self, app: App, *, max_body_bytes: int) -> None:
+    def __init__(self, app: App, *, max_body_bytes: int, observe: Observe | None = None) -> None:
         self.app = app
         self.max_body_bytes = max_body_bytes
+        self.observe = observe
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Handle one connection, as ASGI 3 asks."""
@@ -105,14 +109,18 @@ class Guard:
             if status == 0:
                 await _refuse(send_on, 500, sentence)
         finally:
+            seconds = time.perf_counter() - began
+            # The route as it is declared: a path that matches none may hold anything.
+            route = getattr(scope.get("route"), "path", "(none)")
             fields = {
                 "request": request_id,
                 "method": scope["method"],
-                # The route as it is declared: a path that matches none may hold anything.
-                "path": getattr(scope.get("route"), "path", "(none)"),
+                "path": route,
                 "status": status,
-                "ms": round((time.perf_counter() - began) * 1000, 1),
+                "ms": round(seconds * 1000, 1),
             }
+            if self.observe is not None:
+                self.observe(route, status, seconds)
             logger.info("request", extra={"fields": fields})
 
     async def _read(self, scope: Message, receive: Receive) -> bytes | None:

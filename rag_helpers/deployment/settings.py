@@ -43,6 +43,9 @@ class ServiceSettings(BaseSettings):
         Seconds that running and waiting questions get when the service stops.
     max_body_bytes : int
         Longest request body; a longer one is answered by 413.
+    rate_per_minute : int or None
+        Questions that a client, told by its address, may ask in a minute; then 429.
+        None sets no limit.
     """
 
     model_config = SettingsConfigDict(env_prefix="RAG_", env_ignore_empty=True, extra="forbid")
@@ -60,6 +63,7 @@ class ServiceSettings(BaseSettings):
     timeout_s: float = Field(default=60.0, gt=0, le=3600)
     drain_s: float = Field(default=30.0, ge=0, le=3600)
     max_body_bytes: int = Field(default=65_536, ge=1024, le=16_777_216)
+    rate_per_minute: int | None = Field(default=None, ge=1, le=1_000_000)
 
     @property
     def is_local(self) -> bool:
