@@ -2,6 +2,7 @@
 
 import ast
 import importlib.util
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -217,3 +218,14 @@ def test_documents_name_every_module_and_every_command(document):
         if f"rag_helpers {command.name}" not in text and f"`{command.name}`" not in text
     ]
     assert missing == []
+
+
+def test_every_test_that_the_threat_model_names_exists():
+    named = set(re.findall(r"`(test_\w+)`", (ROOT / "SECURITY.md").read_text(encoding="utf-8")))
+    written = {
+        found
+        for file in (ROOT / "tests").rglob("test_*.py")
+        for found in re.findall(r"(?m)^def (test_\w+)", file.read_text(encoding="utf-8"))
+    }
+    assert len(named) >= 25
+    assert named <= written, named - written

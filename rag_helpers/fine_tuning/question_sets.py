@@ -111,7 +111,11 @@ def load_question_sets(
         [QuestionSet(f"{topics}, {split}", own, tuple(load_gold_split(split)), help_topics, chunks)]
         for split in ("train", "dev")
     )
-    train[0] = replace(train[0], gold=(*train[0].gold, *load_practice_questions()))
+    train[0] = replace(
+        train[0],
+        name=f"{topics}, train and practice",
+        gold=(*train[0].gold, *load_practice_questions()),
+    )
     if squad is not None:
         gold, documents = load_squad_gold(squad), load_squad(squad)
         for sets, titles, part in (
