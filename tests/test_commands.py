@@ -8,7 +8,13 @@ import pytest
 
 from rag_helpers.__main__ import main
 from rag_helpers.commands.ask import _as_text
-from rag_helpers.commands.results import README, RESULTS, render_results
+from rag_helpers.commands.results import (
+    PAGES,
+    RESULTS,
+    ROOT,
+    render_details,
+    render_summary,
+)
 from rag_helpers.index import ChunkIndex
 from rag_helpers.pipeline import RagPipeline, load_pipeline
 from rag_helpers.records import Answer, Chunk, Citation, Hit, Prompt
@@ -291,8 +297,10 @@ def ask_evaluate(gold, documents, *more):
 # Results ----------------------------------------------------------------------------------
 
 
-def test_readme_shows_the_committed_results():
-    assert render_results() in README.read_text(encoding="utf-8"), "the cure is: make results"
+@pytest.mark.parametrize("name", PAGES)
+def test_pages_show_the_committed_results(name):
+    page = (ROOT / name).read_text(encoding="utf-8")
+    assert PAGES[name]() in page, "the cure is: make results"
 
 
 def test_a_table_shows_gains_over_its_first_row(tmp_path):
@@ -303,7 +311,7 @@ def test_a_table_shows_gains_over_its_first_row(tmp_path):
     first = {"mrr@10": mean, "words_per_hit": 99.6, "ms": 7.2}
     tables = {"parts": {"n": 3, "rows": {"one": first, "two": {**first, "gain": gain}}}}
     (tmp_path / "ablation.json").write_text(json.dumps({"tables": tables, "processor": "2 cores"}))
-    text = render_results(tmp_path)
+    text = render_details(tmp_path)
     assert "| system | MRR@10 | MRR@10 more than the first row | words a hit | ms |" in text
     assert "| one | 0.50 [0.40, 0.60] | – | 100 | 7 |" in text
     assert "| two | 0.50 [0.40, 0.60] | +0.031 [-0.010, +0.070] | 100 | 7 |" in text
@@ -325,17 +333,21 @@ def test_reasons_for_the_defaults_are_the_committed_figures():
 
 
 def test_results_are_put_between_their_marks_and_nowhere_else(monkeypatch, tmp_path, capsys):
-    readme = tmp_path / "README.md"
     # By the module's place: the package offers a function of the same name.
-    monkeypatch.setattr(sys.modules["rag_helpers.commands.results"], "README", readme)
-    readme.write_text("before\n<!-- results -->\nold\n<!-- /results -->\nafter\n")
+    monkeypatch.setattr(sys.modules["rag_helpers.commands.results"], "ROOT", tmp_path)
+    pages = [tmp_path / name for name in PAGES]
+    old = "before\n<!-- results -->\nold\n<!-- /results -->\nafter\n"
+    for page in pages:
+        page.write_text(old)
     assert main(["results"]) == 0
-    text = readme.read_text(encoding="utf-8")
-    assert text.startswith("before\n<!-- results -->\n**Python help topics")
-    assert text.endswith("\n<!-- /results -->\nafter\n") and "old" not in text
-    assert "was brought in step" in capsys.readouterr().out
+    for page, render in zip(pages, (render_summary, render_details), strict=True):
+        text = page.read_text(encoding="utf-8")
+        assert text == f"before\n<!-- results -->\n{render()}\n<!-- /results -->\nafter\n"
+    assert capsys.readouterr().out.count("was brought in step") == 2
     assert main(["results"]) == 0
-    assert "is in step" in capsys.readouterr().out
-    readme.write_text("no marks")
+    assert capsys.readouterr().out.count("is in step") == 2
+    # A page without marks stays as it is, and so does the other.
+    pages[0].write_text(old)
+    pages[1].write_text("no marks")
     assert main(["results"]) == 2
-    assert readme.read_text() == "no marks"
+    assert [page.read_text() for page in pages] == [old, "no marks"]

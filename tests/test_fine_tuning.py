@@ -1001,6 +1001,24 @@ def test_the_loss_weighs_short_answers_and_long_ones_the_same(llama):
 
 
 @pytest.mark.seconds
+def test_memory_is_asked_for_by_the_rows_at_once_and_the_longest_pair(llama, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        generator_training, "check_room", lambda *_, **wanted: asked.append(wanted["memory_mb"])
+    )
+    pairs = generator_pairs(TINY)
+    config = ChatGenerator(llama).model.config
+    width = config.num_hidden_layers * (config.hidden_size + config.intermediate_size)
+    generator = ChatGenerator(llama, dtype="float32")
+    longest = max(len(_encode(generator, pair, 200)["input_ids"]) for pair in pairs)
+    for batch_size, at_once in ((8, 4), (6, 2), (3, 1)):
+        train_generator(
+            pairs, tmp_path / str(batch_size), model=llama, batch_size=batch_size, dtype="float32"
+        )
+        assert asked[-1] == pytest.approx(at_once * longest * width * 45 / 1e6)
+
+
+@pytest.mark.seconds
 def test_rows_at_once_change_memory_and_not_what_is_learnt(llama, tmp_path, monkeypatch):
     losses = []
     for at_once in (8, 2):

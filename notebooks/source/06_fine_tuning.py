@@ -109,7 +109,7 @@ print(f"{len(made_up)} of {len(some)} made-up questions kept:")
 print("\n".join(f"  {pair.question}" for pair in made_up[:4]))
 
 # %% [markdown]
-# Made-up questions sound alike. README's table shows what they teach on this corpus, beside questions
+# Made-up questions sound alike. RESULTS.md shows what they teach on this corpus, beside questions
 # that people wrote.
 #
 # ## Hard negatives, and false ones
@@ -287,7 +287,7 @@ for question, places, shares in zip(taught.questions, taught.right, taught.weigh
 
 # %% [markdown]
 # Taught by all train questions and twelve candidates each, which takes a quarter of an hour, it is
-# in README's table beside the same training with labels.
+# in RESULTS.md beside the same training with labels.
 #
 # ## Overfitting, on purpose
 #

@@ -1,4 +1,4 @@
-"""The command ``results``: write README's results from the committed files of measurements.
+"""The command ``results``: write README's and RESULTS' tables from the committed measurements.
 
 The module does not know how anything was measured.
 """
@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rag_helpers.errors import EvaluationError
 
-__all__ = ["render_results", "results"]
+__all__ = ["render_details", "render_summary", "results"]
 
 RESULTS = Path(__file__).parents[1] / "data" / "results"
-README = Path(__file__).parents[2] / "README.md"
+ROOT = Path(__file__).parents[2]
 _BEGIN, _END = "<!-- results -->", "<!-- /results -->"
 _TABLES = {
     "help_topics_test.json": "Python help topics, test questions",
@@ -37,7 +37,7 @@ _METRICS = {
 
 
 def results(options: argparse.Namespace) -> int:
-    """Put the measured results into README.md, between their two marks.
+    """Put the measured results into README.md and RESULTS.md, between their two marks.
 
     Parameters
     ----------
@@ -52,52 +52,49 @@ def results(options: argparse.Namespace) -> int:
     Raises
     ------
     EvaluationError
-        If README.md lacks the marks.
+        If one of them lacks the marks; then neither is changed.
     """
-    text = README.read_text(encoding="utf-8")
-    head, begin, rest = text.partition(_BEGIN)
-    _, end, tail = rest.partition(_END)
-    if not begin or not end:
-        raise EvaluationError(f"{README} lacks {_BEGIN} or {_END}; put both where results belong.")
-    new = f"{head}{begin}\n{render_results()}\n{end}{tail}"
-    draft = README.with_suffix(".md.new")
-    draft.write_text(new, encoding="utf-8", newline="\n")
-    draft.replace(README)
-    print(f"{README.name} {'is in step' if new == text else 'was brought in step'}.")
+    pages = {ROOT / name: render() for name, render in PAGES.items()}
+    texts = {page: page.read_text(encoding="utf-8") for page in pages}
+    drafts = {page: _between_marks(page, texts[page], new) for page, new in pages.items()}
+    for page, text in drafts.items():
+        draft = page.with_suffix(".md.new")
+        draft.write_text(text, encoding="utf-8", newline="\n")
+        draft.replace(page)
+        print(f"{page.name} {'is in step' if text == texts[page] else 'was brought in step'}.")
     return 0
 
 
-def render_results(folder: Path = RESULTS) -> str:
-    """Return the results as Markdown.
+def _between_marks(page: Path, text: str, new: str) -> str:
+    head, begin, rest = text.partition(_BEGIN)
+    _, end, tail = rest.partition(_END)
+    if not begin or not end:
+        raise EvaluationError(f"{page} lacks {_BEGIN} or {_END}; put both where results belong.")
+    return f"{head}{begin}\n{new}\n{end}{tail}"
+
+
+def render_summary(folder: Path = RESULTS) -> str:
+    """Return what README shows, as Markdown: the test questions, and what a learner waits for.
 
     Parameters
     ----------
     folder : Path
-        Holds the files that ``measure.py``, ``ablate.py`` and the notebooks' builder wrote.
+        Holds the files that ``measure.py`` and the notebooks' builder wrote.
 
     Returns
     -------
     str
-        A table per corpus, what each part of the retriever brings, and what a
-        learner waits for.
+        A table per corpus and one of costs.
     """
     parts = []
     for name, title in _TABLES.items():
-        found = json.loads((folder / name).read_text(encoding="utf-8"))
+        found = _read(folder, name)
         parts.append(
             f"**{title}**: n = {found['answerable']} answerable of {found['n']} for retrieval and "
             f"AUROC, {found['asked']} answerable for answers."
         )
         parts.append(_table(found["rows"]))
-    ablation = json.loads((folder / "ablation.json").read_text(encoding="utf-8"))
-    parts.append(
-        "**What each part brings**, on questions to choose by (`ablate.py` measures it; ms is the "
-        f"median time of a search, or of an answer, on {ablation['processor']}):"
-    )
-    for title, found in ablation["tables"].items():
-        parts.append(f"*{title}* (n = {found['n']})")
-        parts.append(_table(found["rows"]))
-    costs = json.loads((folder / "costs.json").read_text(encoding="utf-8"))
+    costs = _read(folder, "costs.json")
     packages = costs["versions"]
     parts.append(
         f"**What it costs**, on {costs['processor']} ({packages['platform']}, Python "
@@ -105,10 +102,56 @@ def render_results(folder: Path = RESULTS) -> str:
         f"{packages['transformers']}, sentence-transformers {packages['sentence-transformers']}):"
     )
     rows = [(name, f"{value:,}") for name, value in costs["costs"].items()]
-    notebooks = json.loads((folder / "notebooks.json").read_text(encoding="utf-8"))
+    notebooks = _read(folder, "notebooks.json")
     rows += [(f"notebook {name}, s", str(seconds)) for name, seconds in notebooks.items()]
     parts.append("\n".join(map(_line, [("what", "value"), ("---", "---"), *rows])))
     return "\n\n".join(parts)
+
+
+def render_details(folder: Path = RESULTS) -> str:
+    """Return what RESULTS.md shows, as Markdown: what each part brings, and what attacks do.
+
+    Parameters
+    ----------
+    folder : Path
+        Holds the files that ``ablate.py`` and ``inject.py`` wrote.
+
+    Returns
+    -------
+    str
+        A section per table.
+    """
+    ablation = _read(folder, "ablation.json")
+    parts = [f"Times (ms) are medians on {ablation['processor']}."]
+    for title, found in ablation["tables"].items():
+        parts += [f"## {title[0].upper()}{title[1:]}", f"n = {found['n']}", _table(found["rows"])]
+    attacks = _read(folder, "injection.json")
+    rows = attacks["rows"]
+    shown = [name for name in next(iter(rows.values())) if name != "F1 without attack"]
+    header = ["reader", *shown, "F1 without attack"]
+    lines = [_line(header), _line(["---"] * len(header))]
+    lines += [
+        _line([reader, *(_interval(row[name]) for name in header[1:])])
+        for reader, row in rows.items()
+    ]
+    parts += [
+        "## Attacks: a document that tells the reader what to write",
+        f"n = {attacks['n']}; the share of answers that hold the attacker's word.",
+        "\n".join(lines),
+    ]
+    return "\n\n".join(parts)
+
+
+PAGES: Mapping[str, Callable[[], str]] = {
+    "README.md": render_summary,
+    "RESULTS.md": render_details,
+}
+"""What stands between the marks of which page."""
+
+
+def _read(folder: Path, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / name).read_text(encoding="utf-8"))
+    return found
 
 
 def _table(rows: Mapping[str, Mapping[str, Any]]) -> str:

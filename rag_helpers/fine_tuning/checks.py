@@ -8,13 +8,16 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rag_helpers.corpus import find_near_duplicates
 from rag_helpers.errors import TrainingError
 from rag_helpers.fine_tuning.pairs import GeneratorPair, RetrieverPair
 
-__all__ = ["check_overlap", "check_pairs", "check_room"]
+__all__ = ["activations_mb", "check_overlap", "check_pairs", "check_room"]
 
+# Per token, layer and unit of width, as measured: with float32 and with bfloat16.
+_BYTES = {False: 45, True: 35}
 LEAST_PAIRS = 8
 """Fewer pairs are learnt by heart before anything general is."""
 
@@ -111,6 +114,38 @@ question 'b'; leave one of them out.
                 f"The evidence of training question {names[i]!r} is that of held-out question "
                 f"{names[j]!r}; leave one of them out."
             )
+
+
+def activations_mb(config: Any, tokens: int, *, low: bool = False) -> float:  # noqa: ANN401
+    """Return about how much memory a training step needs beside the weights.
+
+    What every layer computed is kept for the way back, for every token that is
+    read at once. The constants were measured with LoRA on SmolLM2-135M, from 700
+    to 6,400 tokens at once.
+
+    Parameters
+    ----------
+    config : PretrainedConfig
+        Of a transformer: its layers and widths.
+    tokens : int
+        Rows computed at once times the longest.
+    low : bool
+        Whether the arithmetic is bfloat16.
+
+    Returns
+    -------
+    float
+        Megabytes.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> small = SimpleNamespace(num_hidden_layers=30, hidden_size=576, intermediate_size=1536)
+    >>> round(activations_mb(small, 800))
+    2281
+    """
+    width = config.hidden_size + config.intermediate_size
+    return tokens * config.num_hidden_layers * width * _BYTES[low] / 1e6
 
 
 def check_room(folder: Path, *, disk_mb: float, memory_mb: float) -> None:

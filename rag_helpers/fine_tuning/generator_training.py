@@ -14,7 +14,7 @@ from typing import Any
 
 from rag_helpers.environment import cpu_has_bf16, select_device, set_seed
 from rag_helpers.errors import TrainingError
-from rag_helpers.fine_tuning.checks import check_pairs, check_room
+from rag_helpers.fine_tuning.checks import activations_mb, check_pairs, check_room
 from rag_helpers.fine_tuning.pairs import GeneratorPair
 from rag_helpers.fine_tuning.runs import TrainingResult, TrainingRun, TrainingStep, digest_of
 from rag_helpers.generator import ChatGenerator
@@ -146,6 +146,11 @@ def train_generator(
     generator = ChatGenerator(model, dtype=dtype)
     rows = [_encode(generator, pair, max_tokens) for pair in pairs]
     held_rows = [_encode(generator, pair, max_tokens) for pair in held_out]
+    at_once = math.gcd(batch_size, _ROWS_AT_ONCE)
+    low = "bfloat16" in str(generator.model.dtype) and (select_device() != "cpu" or cpu_has_bf16())
+    longest = max(len(row["input_ids"]) for row in [*rows, *held_rows])
+    needed_mb = activations_mb(generator.model.config, at_once * longest, low=low)
+    check_room(run.folder.parent, disk_mb=0, memory_mb=needed_mb)
 
     import torch
     from peft import LoraConfig, get_peft_model
@@ -175,7 +180,6 @@ def train_generator(
         # peft asks transformers by a name that is going to change; neither is our reader's concern.
         warnings.simplefilter("ignore", FutureWarning)
         adapted = get_peft_model(generator.model, config)
-    low = "bfloat16" in str(generator.model.dtype) and (select_device() != "cpu" or cpu_has_bf16())
 
     class ChatTrainer(SmallCheckpoints, Trainer):
         """Computes logits where answers are, and nowhere else."""
@@ -194,7 +198,6 @@ def train_generator(
         def _get_train_sampler(self, train_dataset: object = None) -> _ByLength:
             return _ByLength([len(row["input_ids"]) for row in rows], batch_size, seed)
 
-    at_once = math.gcd(batch_size, _ROWS_AT_ONCE)
     arguments |= {
         "per_device_train_batch_size": at_once,
         "per_device_eval_batch_size": at_once,
