@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from rag_helpers.errors import TrainingError
-from rag_helpers.fine_tuning import NOT_IN_CONTEXT, GeneratorPair
+from rag_helpers.fine_tuning import NOT_IN_CONTEXT, GeneratorPair, xquad
 from rag_helpers.fine_tuning.measuring import answer_scores, compare_scores, retrieval_scores
 from rag_helpers.fine_tuning.shipping import (
     QuestionSet,
@@ -155,6 +156,41 @@ def test_questions_how_and_why_are_also_asked_for_sentences():
     whole = replace(asked[0], evidence=document.text)
     articles = QuestionSet("articles", "MIT", (whole,), (document,), (chunk,))
     assert sentence_prompts(articles, generator, seed=0) == []
+
+
+def test_without_titles_paragraphs_are_known_by_their_checksums(tmp_path, monkeypatch):
+    monkeypatch.setenv("RAG_CACHE", str(tmp_path / "cache"))
+    rows = [
+        {
+            "id": name,
+            "question": f"What of {name}?",
+            "context": f"{name}\nis here.",
+            "answers": {"text": [name], "answer_start": [0]},
+        }
+        for name in ("Kenya", "Oxygen", "Rhine")
+    ]
+    (tmp_path / "set").mkdir()
+    text = "\n".join(map(json.dumps, rows))
+    (tmp_path / "set" / "train.jsonl").write_text(text, encoding="utf-8")
+    parts = {
+        part: [sha256(f"{name} is here.".encode()).hexdigest()[:12]]
+        for part, name in (("train", "Kenya"), ("choose", "Oxygen"))
+    }
+    (tmp_path / "parts.json").write_text(json.dumps(parts))
+    monkeypatch.setattr(xquad, "_CHECKSUMS", tmp_path / "parts.json")
+    asked, texts = xquad.load_xquad_part(tmp_path / "set", "train")
+    assert [(q.id, q.source) for q in asked] == [("Kenya", texts[0].source)]
+    assert [text.text for text in texts] == ["Kenya\nis here."]
+    assert xquad.load_xquad_part(tmp_path / "set", "choose")[0][0].id == "Oxygen"
+
+
+def test_checksums_of_xquad_are_of_as_many_paragraphs_as_its_articles_have():
+    kept = json.loads(xquad._CHECKSUMS.read_text(encoding="utf-8"))
+    # Five paragraphs an article; no paragraph is for two uses.
+    assert {part: len(kept[part]) for part in kept} == {
+        part: 5 * len(titles) for part, titles in xquad._TITLES.items()
+    }
+    assert not set(kept["train"]) & set(kept["choose"])
 
 
 @pytest.mark.models

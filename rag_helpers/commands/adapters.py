@@ -60,7 +60,8 @@ def add_adapters_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--xquad",
         metavar="FILE",
-        help="XQuAD's English file, to learn from too; default: $RAG_XQUAD",
+        help="XQuAD's English file, to learn from too, or xquad to have it from the hub; "
+        "default: $RAG_XQUAD",
     )
     parser.add_argument(
         "--only", action="append", choices=("retriever", "generator"), help="train one half"

@@ -1,6 +1,6 @@
 """What the shipped adapters learn from and are measured on.
 
-The module knows which questions and articles are for what; it trains nothing.
+The module knows which questions are for what; it trains nothing.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rag_helpers.chunking import split_by_structure
-from rag_helpers.corpus import load_help_topics, load_squad
+from rag_helpers.corpus import load_help_topics
 from rag_helpers.embedding import SentenceEmbedder
-from rag_helpers.errors import TrainingError
-from rag_helpers.evaluation import load_gold_split, load_practice_questions, load_squad_gold
+from rag_helpers.evaluation import load_gold_split, load_practice_questions
 from rag_helpers.fine_tuning.checks import check_overlap
 from rag_helpers.fine_tuning.pairs import Search, evidence_texts
 from rag_helpers.fine_tuning.question_training import QuestionLessons, build_question_lessons
+from rag_helpers.fine_tuning.xquad import LICENCE, load_xquad_part
 from rag_helpers.pipeline import WINDOW_WORDS, load_index, whole_documents
 from rag_helpers.records import Chunk, Document, GoldQuestion
 from rag_helpers.retriever import DenseRetriever
@@ -24,27 +24,6 @@ from rag_helpers.retriever import DenseRetriever
 __all__ = ["ENCODER", "QuestionSet", "cut_set", "evidence_of", "load_question_sets"]
 
 ENCODER = "all-MiniLM-L6-v2"
-
-# XQuAD's titles by what they may be used for; its other articles are for the last look alone.
-_TRAIN_TITLES = frozenset(
-    {
-        "Chloroplast",
-        "Civil_disobedience",
-        "Computational_complexity_theory",
-        "Economic_inequality",
-        "Force",
-        "Huguenot",
-        "Immune_system",
-        "Kenya",
-        "Normans",
-        "Prime_number",
-        "Southern_California",
-        "Victoria_and_Albert_Museum",
-        "Warsaw",
-        "Yuan_dynasty",
-    }
-)
-_CHOOSE_TITLES = frozenset({"Black_Death", "Geology", "Oxygen", "Sky_(United_Kingdom)"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +71,7 @@ def load_question_sets(
     Parameters
     ----------
     squad : str or Path, optional
-        XQuAD's English file, in SQuAD's format.
+        XQuAD's English file, or its name; see `load_xquad_part`.
 
     Returns
     -------
@@ -117,27 +96,10 @@ def load_question_sets(
         gold=(*train[0].gold, *load_practice_questions()),
     )
     if squad is not None:
-        gold, documents = load_squad_gold(squad), load_squad(squad)
-        for sets, titles, part in (
-            (train, _TRAIN_TITLES, "train"),
-            (measure, _CHOOSE_TITLES, "choose"),
-        ):
-            texts = tuple(d for d in documents if d.source.rpartition("#")[0] in titles)
-            asked = tuple(q for q in gold if str(q.source).rpartition("#")[0] in titles)
-            if not texts or not asked:
-                raise TrainingError(
-                    f"{squad} holds none of XQuAD's articles for {part!r}, such as "
-                    f"{min(titles)}; give xquad.en.json, or leave it out."
-                )
-            sets.append(
-                QuestionSet(
-                    f"XQuAD (English), {part} articles",
-                    "CC-BY-SA-4.0",
-                    asked,
-                    texts,
-                    tuple(whole_documents(texts)),
-                )
-            )
+        for sets, part in ((train, "train"), (measure, "choose")):
+            asked, texts = load_xquad_part(squad, part)
+            name = f"XQuAD (English), {part} articles"
+            sets.append(QuestionSet(name, LICENCE, asked, texts, tuple(whole_documents(texts))))
     for one in train:
         for other in measure:
             check_overlap(evidence_of(one), evidence_of(other))

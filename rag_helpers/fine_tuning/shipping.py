@@ -88,7 +88,8 @@ def make_adapters(
     folder : str or Path
         Gets a folder per model.
     squad : str or Path, optional
-        XQuAD's English file. Without it the help topics are all there is.
+        XQuAD's English file, or ``"xquad"`` to have it from the hub. Without it the
+        help topics are all there is.
     limit : int, optional
         Most training questions per set, for a trial.
     which : sequence of str
@@ -115,7 +116,10 @@ def make_adapters(
         raise TrainingError(f"There is no half called {unknown[0]!r}; give retriever, generator.")
     train, measure = load_question_sets(squad)
     if squad is None:
-        note("Without XQuAD's file, the adapters learn from the help topics alone.")
+        note(
+            "Without XQuAD the adapters learn from the help topics alone; RAG_XQUAD names its "
+            "file, or is xquad where the hub can be reached."
+        )
     if limit is not None:
         train = [cut_set(questions, limit) for questions in train]
         measure = [cut_set(questions, limit) for questions in measure]
