@@ -60,6 +60,15 @@ _FAULTS: dict[int | str, dict[str, Any]] = {
     429: {"model": Fault, "description": "The queue is full, or this client asks too often"},
     503: {"model": Fault, "description": "Loading, too slow, or stopping; see Retry-After"},
 }
+_EVENT = {
+    "type": "object",
+    "description": "One event of the stream; its data is JSON.",
+    "properties": {
+        "event": {"enum": ["piece", "answer", "error"]},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+    },
+    "required": ["event", "data"],
+}
 router = APIRouter(responses=_FAULTS)
 _bearer = HTTPBearer(auto_error=False)
 _basic = HTTPBasic(auto_error=False)
@@ -132,7 +141,11 @@ async def answer_briefly(
     return RecipeResponse(response=(await _result(request, asyncio.wrap_future(future))).text)
 
 
-@router.post("/v1/answers", response_model=AnswerMessage | AnswerList)
+@router.post(
+    "/v1/answers",
+    response_model=AnswerMessage | AnswerList,
+    responses={200: {"content": {"text/event-stream": {"schema": _EVENT}}}},
+)
 async def answer(request: Request, worker: _Worker, body: AnswerRequest) -> Any:  # noqa: ANN401
     """Answer one question, or several in one batch, with citations.
 
