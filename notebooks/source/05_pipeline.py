@@ -218,7 +218,7 @@ rows = {
 axes = plot_intervals(rows, xlabel=f"F1; {title}", n=table["n"])
 
 # %% [markdown]
-# Look at F1 *and* at "contains the answer" (README has both): where a prompt that shortens answers
+# Look at F1 *and* at "contains the answer" (RESULTS.md has both): where a prompt that shortens answers
 # raises the first and leaves the second, it is a gain in format, not in reading.
 #
 # ## Is a difference real?

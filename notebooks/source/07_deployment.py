@@ -347,6 +347,15 @@ for body in ({"question": " "}, {"question": "x" * 2001}, {"question": "x" * 100
         print(error.code, json.load(error)["error"])
 
 # %% [markdown]
+# `RAG_RATE_PER_MINUTE` limits what a single client may ask. And how is it doing? `/metrics` counts
+# routes, statuses and times in Prometheus' format; no question is in it:
+
+# %%
+with urllib.request.urlopen(f"{api.url}/metrics") as reply:
+    lines = reply.read().decode().splitlines()
+print("\n".join(line for line in lines if line.startswith("rag_requests_total")))
+
+# %% [markdown]
 # ## Who may ask?
 #
 # By default only programs on this machine. To listen elsewhere the service insists on a key:
@@ -375,7 +384,8 @@ except urllib.error.URLError as error:
 
 # %% [markdown]
 # From a terminal, `make serve` (or `python -m rag_helpers serve`) does the same in the foreground;
-# its settings come from variables such as `RAG_PORT` and `RAG_API_KEY`.
+# its settings come from variables such as `RAG_PORT` and `RAG_API_KEY`. The repository has a
+# `Dockerfile` and a `compose.yaml` that wrap it, and `SECURITY.md` says what it defends against.
 #
 # The recipe names Flask as well. It is not installed with this course; there the route reads
 #

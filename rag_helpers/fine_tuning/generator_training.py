@@ -147,9 +147,8 @@ def train_generator(
     rows = [_encode(generator, pair, max_tokens) for pair in pairs]
     held_rows = [_encode(generator, pair, max_tokens) for pair in held_out]
     at_once = math.gcd(batch_size, _ROWS_AT_ONCE)
-    low = "bfloat16" in str(generator.model.dtype) and (select_device() != "cpu" or cpu_has_bf16())
     longest = max(len(row["input_ids"]) for row in [*rows, *held_rows])
-    needed_mb = activations_mb(generator.model.config, at_once * longest, low=low)
+    needed_mb = activations_mb(generator.model.config, at_once * longest)
     check_room(run.folder.parent, disk_mb=0, memory_mb=needed_mb)
 
     import torch
@@ -180,6 +179,7 @@ def train_generator(
         # peft asks transformers by a name that is going to change; neither is our reader's concern.
         warnings.simplefilter("ignore", FutureWarning)
         adapted = get_peft_model(generator.model, config)
+    low = "bfloat16" in str(generator.model.dtype) and (select_device() != "cpu" or cpu_has_bf16())
 
     class ChatTrainer(SmallCheckpoints, Trainer):
         """Computes logits where answers are, and nowhere else."""

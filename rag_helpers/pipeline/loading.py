@@ -116,8 +116,8 @@ def load_pipeline(
         ``"extractive"`` (the best sentence), or a model's name or folder. By
         default `READER` with its adapter, or ``"extractive"`` where there is no
         adapter or `adapters` is False: on 40 dev questions the best sentence held
-        the known answer for 0.28 of them, and the text of the untuned chat model
-        for 0.12 (``data/results/ablation.json``).
+        the known answer for 0.25 of them, and the text of the untuned chat model
+        for 0.05 (``data/results/ablation.json``).
     k : int, default 5
         How many passages to retrieve.
     style : {"auto", "short", "sentences"}
