@@ -319,6 +319,8 @@ def test_a_table_shows_gains_over_its_first_row(tmp_path):
 
 def test_reasons_for_the_defaults_are_the_committed_figures():
     tables = json.loads((RESULTS / "ablation.json").read_text(encoding="utf-8"))["tables"]
+    # The sentences are another question: some of its rows have the names of readers.
+    del tables["reader: questions how and why, in sentences"]
     rows = {name: row for table in tables.values() for name, row in table["rows"].items()}
     for name in (
         "keywords alone",
