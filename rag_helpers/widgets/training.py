@@ -123,7 +123,7 @@ def render_training(
         if points
     )
     parts = [
-        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" style="max-width:{_WIDTH}px;width:100%" role="img" '
+        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" style="width:{_WIDTH}px;max-width:100%" role="img" '
         f'aria-label="{escape(f"{title} {said}".strip())}" font-size="12" fill="currentColor" '
         'font-family="sans-serif">'
     ]
