@@ -16,7 +16,7 @@ from collections import Counter
 import pytest
 
 from rag_helpers.corpus import STOP_WORDS, load_help_topics
-from rag_helpers.evaluation import load_gold, load_gold_split, load_practice_questions
+from rag_helpers.evaluation import Judge, load_gold, load_gold_split, load_practice_questions
 from rag_helpers.evaluation.project_gold import GOLD_FILE
 
 SPLITS = ("train", "dev", "test")
@@ -200,3 +200,16 @@ def test_no_practice_question_asks_about_a_passage_of_dev_or_test(evidence, text
         for other in held_out:
             shared = len(own & other)
             assert shared < 0.8 * max(1, min(len(own), len(other))), question.id
+
+
+def test_where_practice_touches_a_test_passage_it_is_by_less_than_a_third():
+    documents = load_help_topics()
+    held_out = [question for split in ("dev", "test") for question in load_gold_split(split)]
+    spans = Judge(documents, held_out).spans.values()
+    touching = {}
+    for name, own in Judge(documents, load_practice_questions()).spans.items():
+        for span in spans:
+            shared = min(own.end, span.end) - max(own.start, span.start)
+            if own.source == span.source and shared > 0:
+                touching[name] = shared / (span.end - span.start)
+    assert len(touching) <= 2 and all(share < 1 / 3 for share in touching.values()), touching

@@ -285,8 +285,8 @@ for question, places, shares in zip(taught.questions, taught.right, taught.weigh
         print(f"   {share:.0%} {index.chunks[place].id}")
 
 # %% [markdown]
-# With all train questions and twelve candidates each this takes a quarter of an hour on two cores;
-# `ablate.py` in `rag_helpers/data/results/` has it beside the same training with labels.
+# `train_question_side` takes these lessons as it takes those with labels. `ablate.py` in
+# `rag_helpers/data/results/` trains with both, and compares.
 #
 # ## Overfitting, on purpose
 #
@@ -567,6 +567,8 @@ for question in ("How do I stop a loop early?", "Why can a list not be the key o
         print(f"   {style:<10} {new.answer(question, style=style).text}")
 
 # %% [markdown]
+# Read them beside the passages: an answer in full can be as wrong as a short one, and sounds surer.
+#
 # How good are the sentences? *ROUGE-L* (Lin, 2004) is the longest run of words in the same order,
 # gaps allowed, shared with the sentences of the evidence; *supported* is the share whose words stand
 # in what is cited. From the committed results, on dev questions that ask how or why:

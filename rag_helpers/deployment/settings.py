@@ -44,7 +44,8 @@ class ServiceSettings(BaseSettings):
     max_body_bytes : int
         Longest request body; a longer one is answered by 413.
     rate_per_minute : int or None
-        Questions that a client, told by its address, may ask in a minute; then 429.
+        Questions that a client may ask in a minute; then 429. Clients are told by
+        their address, behind a proxy on this machine by the one that it forwards.
         None sets no limit.
     """
 

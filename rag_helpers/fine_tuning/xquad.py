@@ -54,7 +54,7 @@ def load_xquad_part(
     Parameters
     ----------
     source : str or Path
-        XQuAD's English file in SQuAD's format (``….json``); or ``"xquad"``, or a
+        XQuAD's English file in SQuAD's format; or ``"xquad"``, or a
         folder, by which `datasets` finds it.
     part : {"train", "choose"}
         The use.
@@ -71,7 +71,7 @@ def load_xquad_part(
     CorpusError, EvaluationError
         If the file or the set cannot be read.
     """
-    if Path(source).suffix == ".json":
+    if Path(source).suffix == ".json" or Path(source).is_file():
         gold, documents = load_squad_gold(source), load_squad(source)
         ours = {d.source for d in documents if d.source.rpartition("#")[0] in _TITLES[part]}
     else:
