@@ -235,7 +235,7 @@ tell("recall@5", before >= 1 / 5, after >= 1 / 5)
 tell("MRR@10", before, after)
 
 # %% [markdown]
-# On the questions it was trained on, the gain is far larger. That figure is worth nothing: it is the
+# On the questions it was trained on, the gain is larger. That figure is worth nothing: it is the
 # first thing to ask about when somebody shows you theirs.
 
 # %%
@@ -537,8 +537,8 @@ except RagError as error:
 # ## The adapters that come with the course
 #
 # Notebooks 01 to 05 run the models as published. The course ships adapters that were trained as
-# above, on all train questions and on articles of XQuAD; each has a card with its data and its
-# figures. `load_pipeline()` uses them from here on, and so do the command line and the API.
+# above, on all train questions, 682 more for practice, and articles of XQuAD; each has a card with
+# its data and its figures. `load_pipeline()` uses them from here on, and so do the command line and the API.
 # `RAG_ADAPTERS=off` turns them off everywhere.
 
 # %%
