@@ -285,8 +285,8 @@ for question, places, shares in zip(taught.questions, taught.right, taught.weigh
         print(f"   {share:.0%} {index.chunks[place].id}")
 
 # %% [markdown]
-# `train_question_side` takes these lessons as it takes those with labels. `ablate.py` in
-# `rag_helpers/data/results/` trains with both, and compares.
+# `train_question_side` takes these lessons as it takes those with labels. RESULTS.md has what the
+# teacher, made-up questions and labels brought on dev questions, each with its interval.
 #
 # ## Overfitting, on purpose
 #
