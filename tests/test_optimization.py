@@ -1,18 +1,21 @@
 """The measurements, on variants whose speed and quality are known beforehand."""
 
+import sys
 import time
 
 import numpy as np
 import pytest
 
-from rag_helpers.errors import InvalidInputError
+from rag_helpers.errors import InvalidInputError, MissingExtraError
 from rag_helpers.optimization import (
+    CTranslate2Generator,
     imitate_vectors,
     measure_embedders,
     measure_generators,
     measure_indexes,
     model_size_mb,
     quantize_dynamic,
+    quantize_torchao,
 )
 from rag_helpers.records import Generation, Prompt
 
@@ -51,6 +54,7 @@ class TestGenerators:
         # "one" against "one two": precision 1, recall 1/2, F1 2/3; "three" is right: 5/3 of four.
         assert rows[0].f1.value == pytest.approx(5 / 12)
         assert rows[1].f1.value == pytest.approx(2 / 12)
+        assert [row.exact_match.value for row in rows] == [0.25, 0.0]
         assert [row.identical.value for row in rows] == [1.0, 0.75]
         assert rows[1].identical.low < 0.75 < rows[1].identical.high
         assert rows[1].texts == ("one", "3", "4", "5")
@@ -62,6 +66,14 @@ class TestGenerators:
         assert 20 <= row.p50_ms <= row.p95_ms
         # 10 tokens in 20 ms or a little more.
         assert 50 < row.tokens_per_s <= 500
+
+    def test_prompts_at_once_share_their_time(self):
+        slow = FakeGenerator("wxyz", seconds=0.03)
+        [row] = measure_generators({"slow": lambda: slow}, PROMPTS, GOLD, at_once=3)
+        assert slow.calls == [["a"], ["a", "b", "c"], ["d"]]
+        assert 10 <= row.p50_ms < 30 <= row.p95_ms + 5
+        with pytest.raises(InvalidInputError, match="at_once is 0"):
+            measure_generators({"slow": lambda: slow}, PROMPTS, GOLD, at_once=0)
 
     def test_loading_is_timed_apart(self):
         def load():
@@ -234,3 +246,78 @@ def test_eight_bits_turn_the_embedders_vectors():
     # 22.7 million parameters of 4 bytes; the word vectors, 30,522 × 384, stay as they are.
     assert fp32.size_mb == pytest.approx(90.9, abs=1)
     assert int8.size_mb == pytest.approx(46.9 + (90.9 - 46.9) / 4, abs=1)
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """A chat model of two layers with random weights, and a real tokenizer."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from rag_helpers.generator import ChatGenerator
+    from rag_helpers.models import resolve
+
+    folder = tmp_path_factory.mktemp("llama")
+    source = resolve("SmolLM2-135M-Instruct")
+    for file in source.glob("*token*"):
+        (folder / file.name).write_bytes(file.read_bytes())
+    for file in source.glob("*.jinja"):
+        (folder / file.name).write_bytes(file.read_bytes())
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=49152,
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        eos_token_id=2,
+        pad_token_id=2,
+        tie_word_embeddings=True,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    return ChatGenerator(folder, dtype="float32", max_new_tokens=12, first_line_only=False)
+
+
+class TestEngines:
+    @pytest.mark.models
+    def test_ctranslate2_writes_scores_and_streams_what_the_original_does(self, small):
+        pytest.importorskip("ctranslate2")
+        prompts = [Prompt("?", text, system="Answer.") for text in ("Tea.", "Ice is cold.", "A")]
+        other = CTranslate2Generator(small, compute_type="float32")
+        found, expected = other.generate(prompts), small.generate(prompts)
+        assert [one.text for one in found] == [one.text for one in expected]
+        assert [one.tokens for one in found] == [one.tokens for one in expected]
+        for one, known in zip(found, expected, strict=True):
+            assert one.mean_log_probability == pytest.approx(known.mean_log_probability, abs=1e-3)
+        assert "".join(other.stream(prompts[1])) == found[1].text
+        assert other.with_options(max_new_tokens=3).generate(prompts[:1])[0].tokens == 3
+        assert (other.token_budget, other.name) == (small.token_budget, small.name)
+
+    @pytest.mark.models
+    def test_what_ctranslate2_cannot_do_is_refused(self, small):
+        pytest.importorskip("ctranslate2")
+        with pytest.raises(InvalidInputError, match="compute_type is 'int3'"):
+            CTranslate2Generator(small, compute_type="int3")
+        with pytest.raises(InvalidInputError, match="num_beams is 2"):
+            CTranslate2Generator(small.with_options(num_beams=2))
+        with pytest.raises(InvalidInputError, match="does not score"):
+            CTranslate2Generator(small).log_likelihood([], [])
+
+    def test_an_engine_that_is_not_installed_names_the_command(self, monkeypatch):
+        monkeypatch.setitem(sys.modules, "ctranslate2", None)
+        monkeypatch.setitem(sys.modules, "torchao.quantization", None)
+        for use in (CTranslate2Generator, quantize_torchao):
+            with pytest.raises(MissingExtraError, match=r"pip install 'rag-helpers\[fast\]'"):
+                use(FakeGenerator("wxyz"))
+
+    @pytest.mark.models
+    def test_torchao_changes_a_copy_alone(self, small):
+        pytest.importorskip("torchao")
+        prompt = Prompt("?", "Tea.", system="Answer.")
+        before = small.generate([prompt])
+        changed = quantize_torchao(small)
+        assert changed.generate([prompt])[0].tokens == before[0].tokens
+        assert small.generate([prompt]) == before
+        with pytest.raises(InvalidInputError, match="holds no torch model"):
+            quantize_torchao(FakeGenerator("wxyz"))

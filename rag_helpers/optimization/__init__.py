@@ -4,12 +4,13 @@ Variants of generators, embedders and FAISS indexes are measured side by side;
 the first one is the reference that the others should agree with. A speed is
 never reported without its quality.
 
-The package does not know what a generator or an embedder is made of: variants
+What measures does not know what a generator or an embedder is made of: variants
 come as functions that load them.
 """
 
 from __future__ import annotations
 
+from rag_helpers.optimization.engines import CTranslate2Generator, quantize_torchao
 from rag_helpers.optimization.indexes import IndexMeasurement, imitate_vectors, measure_indexes
 from rag_helpers.optimization.quantizing import model_size_mb, quantize_dynamic
 from rag_helpers.optimization.variants import (
@@ -20,6 +21,7 @@ from rag_helpers.optimization.variants import (
 )
 
 __all__ = [
+    "CTranslate2Generator",
     "EmbedderMeasurement",
     "GeneratorMeasurement",
     "IndexMeasurement",
@@ -29,4 +31,5 @@ __all__ = [
     "measure_indexes",
     "model_size_mb",
     "quantize_dynamic",
+    "quantize_torchao",
 ]
