@@ -12,7 +12,7 @@ Checksums tell damage, not forgery: load folders only from people you trust.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -20,15 +20,11 @@ import numpy as np
 import numpy.typing as npt
 
 from rag_helpers.errors import IndexIntegrityError, InvalidInputError
-from rag_helpers.index.faiss_parts import (
-    import_faiss,
-    index_in_place,
-    kinds_of,
-    new_flat_index,
-)
+from rag_helpers.index.faiss_parts import import_faiss, new_flat_index
 from rag_helpers.index.filters import Where, checked_k, select_chunks
-from rag_helpers.index.folder import REBUILD, read_folder, read_manifest, require, write_folder
-from rag_helpers.index.lines import check_chunks, from_lines, to_lines
+from rag_helpers.index.folder import read_folder, read_manifest, write_folder
+from rag_helpers.index.lines import check_chunks, to_lines
+from rag_helpers.index.proving import check_manifest, prove_contents
 from rag_helpers.records import Chunk, FloatArray, Hit
 
 __all__ = ["ChunkIndex", "Metric", "Where", "checked_k", "select_chunks"]
@@ -430,17 +426,7 @@ class ChunkIndex:
         """
         folder = Path(folder)
         manifest, contents = read_folder(folder, map_vectors=memory_map)
-        for what, expected in (("model", model), ("corpus", corpus)):
-            if expected is not None and manifest.get(what) != expected:
-                raise IndexIntegrityError(
-                    f"The index in {str(folder)!r} was built with {what} {manifest.get(what)!r}, "
-                    f"but {expected!r} is in use: use the former, or {REBUILD}."
-                )
-        numbers, texts = ("dimension", "count", "vectors"), ("metric", "model", "corpus")
-        sound = all(type(manifest.get(key)) is int for key in numbers)
-        sound = sound and all(type(manifest.get(key)) is str for key in texts)
-        sound = sound and 0 <= manifest["count"] <= manifest["vectors"]
-        require(sound, folder, "the manifest holds a wrong value")
+        check_manifest(folder, manifest, model=model, corpus=corpus)
         try:
             index = cls(manifest["dimension"], metric=manifest["metric"], model=manifest["model"])
         except InvalidInputError as error:
@@ -448,42 +434,12 @@ class ChunkIndex:
                 f"The index in {str(folder)!r} is damaged: {error}"
             ) from error
         index.corpus = manifest["corpus"]
-        index._fill(folder, manifest["count"], manifest["vectors"], contents, in_place=memory_map)
+        index._index, ids, chunks, counts = prove_contents(
+            folder, manifest, contents, index._index, in_place=memory_map
+        )
+        index._take(ids, chunks, counts)
         index.mapped_from = str(folder) if memory_map else ""
         return index
-
-    def _fill(
-        self, folder: Path, count: int, rows: int, contents: Mapping[str, Any], *, in_place: bool
-    ) -> None:
-        faiss = import_faiss()
-        # A flat index has a fixed size for its count and dimension, so that both are proved
-        # before FAISS reads a byte: its reader trusts the lengths it finds.
-        size = len(faiss.serialize_index(self._index)) + rows * (4 * self.dimension + 8)
-        require(
-            len(contents["vectors"]) == size,
-            folder,
-            f"{rows} vectors of dimension {self.dimension} take {size} bytes, "
-            f"but the file has {len(contents['vectors'])}",
-        )
-        chunks, counts = from_lines(contents["chunks"])
-        require(
-            len({chunk.id for chunk in chunks}) == len(chunks) == count and sum(counts) == rows,
-            folder,
-            f"{count} chunks with {rows} vectors, each chunk with an id of its own, are promised, "
-            "but not found",
-        )
-        data = np.frombuffer(contents["vectors"], dtype=np.uint8)
-        loaded = index_in_place(data) if in_place else faiss.deserialize_index(data)
-        expected = (kinds_of(self._index), self.dimension, self.dimension, rows, rows)
-        found = (kinds_of(loaded), loaded.d, loaded.index.d, loaded.ntotal, loaded.index.ntotal)
-        ids = faiss.vector_to_array(loaded.id_map).tolist()
-        require(
-            expected == found and ids == sorted(set(ids)),
-            folder,
-            f"the vectors file holds {found} with {len(set(ids))} numbers, not {expected}",
-        )
-        self._index = loaded
-        self._take(ids, chunks, counts)
 
     @staticmethod
     def info(folder: str | Path) -> dict[str, Any]:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeAlias
 
 from rag_helpers.errors import InvalidInputError
 from rag_helpers.evaluation import Interval
@@ -120,6 +121,9 @@ class IndexRecommendation:
     recall: Interval
     queries_per_s: float
     reasons: tuple[str, ...]
+
+
+_Demand: TypeAlias = Callable[[IndexRecommendation], bool]
 
 
 def choose_lists(count: int) -> int:
@@ -302,27 +306,47 @@ def recommend_index(
     _check(count, dimension, memory_mb, recall, device, max_ms, groups[-1].n)
     group = next((group for group in groups if group.n >= count), groups[-1])
     options = [
-        option
+        (row, option)
         for row in group.rows
-        if (option := _option(row, group, count, dimension, device)) is not None
+        if (option := _carry_over(row, group, count, dimension, device)) is not None
     ]
     limit_mb = math.inf if memory_mb is None else memory_mb
-    tests: tuple[Callable[[IndexRecommendation], bool], ...] = (
+    demands: tuple[_Demand, ...] = (
         lambda option: option.memory_mb <= limit_mb,
         lambda option: option.recall.low >= recall,
         lambda option: 1000 / option.queries_per_s <= max_ms,
     )
-    fitting = [option for option in options if all(test(option) for test in tests)]
+    fitting = [pair for pair in options if all(demand(pair[1]) for demand in demands)]
     if not fitting:
-        demands = [f"finds {recall:g} of the ten nearest", f"answers within {max_ms:g} ms"]
-        if memory_mb is not None:
-            demands.insert(0, f"fits into {memory_mb:g} MB")
+        memory = "" if memory_mb is None else f"fits into {memory_mb:g} MB, "
         raise InvalidInputError(
-            f"No kind of index over {count:,} vectors of dimension {dimension} "
-            f"{', '.join(demands[:-1])} and {demands[-1]}: {_cure(options, tests)}."
+            f"No kind of index over {count:,} vectors of dimension {dimension} {memory}finds "
+            f"{recall:g} of the ten nearest and answers within {max_ms:g} ms: "
+            f"{_cure([option for _, option in options], demands)}."
         )
-    best = min(fitting, key=lambda o: (-o.recall.value, o.memory_mb, -o.queries_per_s))
-    return _with_reasons(best, group, count, dimension, device, len(fitting), len(options))
+    row, best = min(fitting, key=lambda pair: (-pair[1].recall.value, pair[1].memory_mb))
+    [flat, *_] = group.rows
+    origin = "synthetic" if group.synthetic else "real"
+    reasons = [
+        f"{len(fitting)} of {len(options)} measured settings satisfy what was asked; this one "
+        "finds most.",
+        f"At {group.n:,} {origin} vectors it had recall@10 {row.recall} (n = {group.queries} "
+        f"queries) and answered {row.queries_per_s:,.0f} questions/s, flat "
+        f"{flat.queries_per_s:,.0f}; it was built in {row.build_s:,.0f} s.",
+        f"{count:,} vectors take about {best.memory_mb:,.1f} MB so, and "
+        f"{estimate_size_mb('Flat', count, dimension):,.1f} MB flat.",
+    ]
+    if best.kind == "Flat":
+        reasons.append("Flat is exact, and needs no training and no parameter.")
+    else:
+        reasons.append("Its recall depends on your vectors: measure it with measure_indexes.")
+    if count > group.n:
+        reasons.append(f"No more than {group.n:,} vectors were measured; recall may be lower.")
+    if dimension != group.dimension:
+        reasons.append(f"Only dimension {group.dimension} was measured; recall may differ.")
+    if device == "cuda":
+        reasons.append("The speed is a processor's; no GPU was measured.")
+    return replace(best, reasons=tuple(reasons))
 
 
 def _check(
@@ -350,14 +374,14 @@ def _check(
         raise InvalidInputError(f"device is {device!r}, but FAISS runs on 'cpu' or 'cuda'.")
 
 
-def _option(
+def _carry_over(
     row: StudyRow, group: StudyGroup, count: int, dimension: int, device: str
 ) -> IndexRecommendation | None:
     """Carry a row over to another number of vectors; None where it cannot be."""
     kind = row.kind
     if "IVF" in kind:
         lists = choose_lists(count)
-        if lists < 2 or device == "cpu" and row.parameters["nprobe"] > lists:
+        if row.parameters["nprobe"] > lists:
             return None
         kind = re.sub(r"IVF\d+", f"IVF{lists}", kind)
     elif device == "cuda" and kind != "Flat":
@@ -386,12 +410,10 @@ def _compared(kind: str, parameters: Mapping[str, int], count: int) -> float:
     return math.log(count + 1) if kind.startswith("HNSW") else count
 
 
-def _cure(
-    options: list[IndexRecommendation], tests: tuple[Callable[[IndexRecommendation], bool], ...]
-) -> str:
+def _cure(options: Sequence[IndexRecommendation], demands: Sequence[_Demand]) -> str:
     """Say which one of the demands to lower, and how far."""
     cures = []
-    fits, found, fast = tests
+    fits, found, fast = demands
     if near := [o for o in options if found(o) and fast(o)]:
         cures.append(f"allow {math.ceil(min(o.memory_mb for o in near)):,} MB")
     if near := [o for o in options if fits(o) and fast(o)]:
@@ -408,43 +430,3 @@ def _cure(
             f"MB and {math.ceil(1000 / flat.queries_per_s):,} ms"
         )
     return ", or ".join(cures)
-
-
-def _with_reasons(
-    best: IndexRecommendation,
-    group: StudyGroup,
-    count: int,
-    dimension: int,
-    device: str,
-    fitting: int,
-    options: int,
-) -> IndexRecommendation:
-    """Add the sentences that say why."""
-    flat_mb = estimate_size_mb("Flat", count, dimension)
-    [flat, *_] = group.rows
-    row = next(
-        row
-        for row in group.rows
-        if row.recall == best.recall and row.parameters == best.parameters
-    )
-    origin = "synthetic" if group.synthetic else "real"
-    reasons = [
-        f"{fitting} of {options} measured settings satisfy what was asked; this one finds most.",
-        f"At {group.n:,} {origin} vectors it had recall@10 {row.recall} (n = {group.queries} "
-        f"queries) at {row.queries_per_s:,.0f} questions/s, where flat had "
-        f"{flat.queries_per_s:,.0f}.",
-        f"{count:,} vectors take about {best.memory_mb:,.1f} MB so, and {flat_mb:,.1f} MB flat.",
-    ]
-    if best.kind == "Flat":
-        reasons.append("Flat is exact, and needs no training and no parameter.")
-    else:
-        reasons.append("Its recall depends on your vectors: measure it with measure_indexes.")
-    if count > group.n:
-        reasons.append(f"No more than {group.n:,} vectors were measured; recall may be lower.")
-    if dimension != group.dimension:
-        reasons.append(f"Only dimension {group.dimension} was measured; recall may differ.")
-    if device == "cuda":
-        reasons.append("The speed is a processor's; no GPU was measured.")
-    return IndexRecommendation(
-        best.kind, best.parameters, best.memory_mb, best.recall, best.queries_per_s, tuple(reasons)
-    )

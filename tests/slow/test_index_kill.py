@@ -133,7 +133,7 @@ def test_mutated_folders_are_refused_before_anything_is_parsed(tmp_path, monkeyp
     parsed: list[str] = []
     for reader in ("deserialize_index", "read_index"):
         monkeypatch.setattr(faiss, reader, lambda *_: parsed.append("vectors"))
-    monkeypatch.setattr("rag_helpers.index.from_lines", lambda *_: parsed.append("chunks"))
+    monkeypatch.setattr("rag_helpers.index.proving.from_lines", lambda *_: parsed.append("chunks"))
     chance = random.Random(0)
     for _ in range(MUTATIONS):
         shutil.copytree(healthy, damaged)
