@@ -109,8 +109,7 @@ def render_summary(folder: Path = RESULTS) -> str:
 
 
 def render_details(folder: Path = RESULTS) -> str:
-    """Return what RESULTS.md shows, as Markdown: what each part brings, what attacks do,
-    and how kinds of index compare.
+    """Return what RESULTS.md shows, as Markdown: parts, attacks and kinds of index.
 
     Parameters
     ----------
