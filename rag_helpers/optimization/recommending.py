@@ -33,7 +33,9 @@ _PER_LIST = 39
 _FOR_CODES = _PER_LIST * 256
 # Beyond so many times the largest set that was measured, nothing is promised.
 _REACH = 10
-_KIND = re.compile(r"(?:IVF(?P<lists>\d+),)?(?:HNSW(?P<links>\d+),)?(?:Flat|SQ8|PQ(?P<parts>\d+))")
+_KIND = re.compile(
+    r"(?:IVF(?P<lists>\d+),)?(?:HNSW(?P<links>\d+),)?(?:Flat|SQ8|PQ(?P<parts>\d+)(?:np)?)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,8 +160,9 @@ def estimate_size_mb(kind: str, count: int, dimension: int) -> float:
     Parameters
     ----------
     kind : str
-        ``Flat``, ``SQ8`` or ``PQ`` with a number of bytes, alone or after ``IVF`` or
-        ``HNSW`` with a number and a comma.
+        ``Flat``, ``SQ8``, or ``PQ`` with a number of bytes (and ``np``, which spares
+        half a minute of training for searches by Hamming distance), alone or after
+        ``IVF`` or ``HNSW`` with a number and a comma.
     count, dimension : int
         Of the vectors.
 
