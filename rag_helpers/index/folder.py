@@ -16,8 +16,9 @@ import secrets
 import stat
 import time
 from collections.abc import Iterator, Mapping
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from rag_helpers.errors import IndexIntegrityError, InvalidInputError
 
@@ -180,7 +181,7 @@ def _manifest_bytes(manifest: Mapping[str, Any]) -> bytes:
 
 
 @contextlib.contextmanager
-def _open_regular(path: Path, limit: int) -> Iterator[BinaryIO]:
+def _open_regular(path: Path, limit: int) -> Iterator[BufferedReader]:
     """Open a file of at most `limit` bytes that is no link, pipe or device."""
     folder = path.parent
     try:
@@ -200,13 +201,13 @@ def _open_regular(path: Path, limit: int) -> Iterator[BinaryIO]:
         ) from error
 
 
-def _read_whole(file: BinaryIO, limit: int) -> tuple[bytes, str]:
+def _read_whole(file: BufferedReader, limit: int) -> tuple[bytes, str]:
     """Return the content, one byte beyond the limit at most, and its checksum."""
     data = file.read(limit + 1)
     return data, _sha256(data)
 
 
-def _map_whole(file: BinaryIO, limit: int) -> tuple[bytes | mmap.mmap, str]:
+def _map_whole(file: BufferedReader, limit: int) -> tuple[bytes | mmap.mmap, str]:
     """Return the content where it lies, and its checksum, read block by block."""
     digest = hashlib.file_digest(file, "sha256").hexdigest()
     size = min(os.fstat(file.fileno()).st_size, limit + 1)

@@ -113,7 +113,8 @@ def measure_indexes(
     _, nearest = faiss.knn(queries, vectors, k)
     farthest = [_distances(vectors, *pair).max() for pair in zip(queries, nearest, strict=True)]
     rows: list[IndexMeasurement] = []
-    index, built = None, ("", frozenset[str]())
+    index: Any = None
+    built = ("", frozenset[str]())
     for name, (kind, parameters) in kinds.items():
         if built != (kind, frozenset(parameters)):
             index = None  # given back before the next one is built
@@ -225,7 +226,11 @@ def _size_mb(index: Any) -> float:  # noqa: ANN401
     import faiss
 
     sizes: list[int] = []
-    faiss.write_index(index, faiss.PyCallbackIOWriter(lambda part: sizes.append(len(part))))
+    # FAISS' stubs lack the class.
+    writer = faiss.PyCallbackIOWriter(  # type: ignore[attr-defined]
+        lambda part: sizes.append(len(part))
+    )
+    faiss.write_index(index, writer)
     return sum(sizes) / 1e6
 
 
