@@ -187,7 +187,7 @@ def estimate_size_mb(kind: str, count: int, dimension: int) -> float:
     Examples
     --------
     >>> estimate_size_mb("IVF1024,SQ8", 100_000, 384)
-    40.772864
+    40.784128
     """
     parts = _KIND.fullmatch(kind)
     if parts is None:
