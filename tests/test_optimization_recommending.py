@@ -130,6 +130,23 @@ class TestRecommendation:
             options["memory_mb"], options["max_ms"] = map(float, flat.groups())
             assert recommend_index(count, **options).recall.value >= recall
 
+    @pytest.mark.parametrize(("count", "max_ms"), [(3_000, 0.2), (20_000, 0.5), (999_999, 3.0)])
+    def test_between_two_sizes_the_worse_recall_counts(self, count, max_ms):
+        below = [group for group in STUDY if group.n < count][-1]
+        above = next(group for group in STUDY if group.n > count)
+        found = recommend_index(count, max_ms=max_ms)
+        assert found.kind != "Flat"
+        measured = [
+            row.recall.value
+            for group in (below, above)
+            for row in group.rows
+            if row.parameters == found.parameters
+            and row.family == re.sub(r"IVF\d+", "IVF", found.kind)
+        ]
+        assert found.recall.value == min(measured)
+        assert f"{below.n:,}" in " ".join(found.reasons) or len(measured) == 1
+        assert f"{above.n:,}" in " ".join(found.reasons)
+
     def test_few_vectors_stay_flat(self):
         found = recommend_index(10_000)
         assert (found.kind, found.parameters) == ("Flat", {})

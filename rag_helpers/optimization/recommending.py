@@ -110,7 +110,7 @@ class IndexRecommendation:
     memory_mb : float
         About what it takes, in 10⁶ bytes.
     recall : Interval
-        Measured at the nearest size that is no smaller, where there is one.
+        As measured; the worse one between two measured sizes.
     queries_per_s : float
         Estimated from the same row.
     reasons : tuple of str
@@ -265,11 +265,11 @@ def recommend_index(
 ) -> IndexRecommendation:
     """Recommend the most complete kind of index that is small and fast enough.
 
-    Of the rows of the committed study at the nearest size that is no smaller,
-    those stay that fit into the memory, whose interval lies above the recall that
-    is asked for, and that answer in time. Among them the one with the highest
-    recall is taken, so that more memory, or more time, never makes it worse; of
-    equals the smallest.
+    Of the settings in the committed study those stay that fit into the memory,
+    whose interval lies above the recall that is asked for, and that answer in time.
+    Among them the one with the highest recall is taken, so that more memory, or
+    more time, never makes it worse; of equals the smallest. Between two measured
+    sizes the worse recall counts, and the time at the larger one.
 
     Parameters
     ----------
@@ -285,8 +285,7 @@ def recommend_index(
     device : {"cpu", "cuda"}
         On GPUs FAISS has flat indexes and inverted files alone.
     max_ms : float, default 5.0
-        Most milliseconds a search may take, on a machine like the study's; what
-        writes the answer takes a hundred times as long.
+        Most milliseconds a search may take, on a machine like the study's.
 
     Returns
     -------
@@ -307,11 +306,12 @@ def recommend_index(
     """
     groups = load_index_study()
     _check(count, dimension, memory_mb, recall, device, max_ms, groups[-1].n)
-    group = next((group for group in groups if group.n >= count), groups[-1])
+    near = _nearest_sizes(groups, count)
+    group = near[-1]
     options = [
-        (row, option)
+        option
         for row in group.rows
-        if (option := _carry_over(row, group, count, dimension, device)) is not None
+        if (option := _carry_over(row, near, count, dimension, device)) is not None
     ]
     limit_mb = math.inf if memory_mb is None else memory_mb
     demands: tuple[_Demand, ...] = (
@@ -319,25 +319,21 @@ def recommend_index(
         lambda option: option.recall.low >= recall,
         lambda option: 1000 / option.queries_per_s <= max_ms,
     )
-    fitting = [pair for pair in options if all(demand(pair[1]) for demand in demands)]
+    fitting = [option for option in options if all(demand(option) for demand in demands)]
     if not fitting:
         memory = "" if memory_mb is None else f"fits into {memory_mb:g} MB, "
         raise InvalidInputError(
-            f"No kind of index over {count:,} vectors of dimension {dimension} {memory}finds "
-            f"{recall:g} of the ten nearest and answers within {max_ms:g} ms: "
-            f"{_cure([option for _, option in options], demands)}."
+            f"No kind of index over {count:,} vectors of dimension {dimension} {memory}reaches "
+            f"recall@10 {recall:g} and answers within {max_ms:g} ms: "
+            f"{_cure(options, demands)}."
         )
-    row, best = min(fitting, key=lambda pair: (-pair[1].recall.value, pair[1].memory_mb))
-    [flat, *_] = group.rows
-    origin = "synthetic" if group.synthetic else "real"
+    best = min(fitting, key=lambda option: (-option.recall.value, option.memory_mb))
+    flat_mb = estimate_size_mb("Flat", count, dimension)
     reasons = [
         f"{len(fitting)} of {len(options)} measured settings satisfy what was asked; this one "
         "finds most.",
-        f"At {group.n:,} {origin} vectors it had recall@10 {row.recall} (n = {group.queries} "
-        f"queries) and answered {row.queries_per_s:,.0f} questions/s, flat "
-        f"{flat.queries_per_s:,.0f}; it was built in {row.build_s:,.0f} s.",
-        f"{count:,} vectors take about {best.memory_mb:,.1f} MB so, and "
-        f"{estimate_size_mb('Flat', count, dimension):,.1f} MB flat.",
+        *best.reasons,
+        f"{count:,} vectors take about {best.memory_mb:,.1f} MB so, and {flat_mb:,.1f} MB flat.",
     ]
     if best.kind == "Flat":
         reasons.append("Flat is exact, and needs no training and no parameter.")
@@ -350,6 +346,13 @@ def recommend_index(
     if device == "cuda":
         reasons.append("The speed is a processor's; no GPU was measured.")
     return replace(best, reasons=tuple(reasons))
+
+
+def _nearest_sizes(groups: Sequence[StudyGroup], count: int) -> list[StudyGroup]:
+    """Return the measured sizes just below and just above, or the one that there is."""
+    below = [group for group in groups if group.n < count][-1:]
+    above = [group for group in groups if group.n >= count][:1]
+    return above if above and above[0].n == count else below + above
 
 
 def _check(
@@ -378,10 +381,10 @@ def _check(
 
 
 def _carry_over(
-    row: StudyRow, group: StudyGroup, count: int, dimension: int, device: str
+    row: StudyRow, near: Sequence[StudyGroup], count: int, dimension: int, device: str
 ) -> IndexRecommendation | None:
-    """Carry a row over to another number of vectors; None where it cannot be."""
-    kind = row.kind
+    """Carry a row of the last group over to another number of vectors; None where it cannot be."""
+    kind, group = row.kind, near[-1]
     if "IVF" in kind:
         lists = choose_lists(count)
         if row.parameters["nprobe"] > lists:
@@ -395,13 +398,28 @@ def _carry_over(
             return None
         kind = kind.replace(parts[0], f"PQ{scaled}")
     work = _compared(kind, row.parameters, count) / _compared(row.kind, row.parameters, group.n)
+    measured = [
+        (size, same)
+        for size in near
+        for same in size.rows
+        if (same.family, same.parameters) == (row.family, row.parameters)
+    ]
     return IndexRecommendation(
         kind=kind,
         parameters=dict(row.parameters),
         memory_mb=estimate_size_mb(kind, count, dimension),
-        recall=row.recall,
+        recall=min((same.recall for _, same in measured), key=lambda recall: recall.value),
         queries_per_s=row.queries_per_s / (work * dimension / group.dimension),
-        reasons=(),
+        reasons=tuple(_reason(size, same) for size, same in measured),
+    )
+
+
+def _reason(group: StudyGroup, row: StudyRow) -> str:
+    origin = "synthetic" if group.synthetic else "real"
+    return (
+        f"At {group.n:,} {origin} vectors it had recall@10 {row.recall} (n = {group.queries} "
+        f"queries) and answered {row.queries_per_s:,.0f} questions/s, flat "
+        f"{group.rows[0].queries_per_s:,.0f}; it was built in {row.build_s:,.0f} s."
     )
 
 
