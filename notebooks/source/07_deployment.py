@@ -218,8 +218,10 @@ for panel, found, title in zip(panels, (ours, large), names, strict=True):
 # For a corpus of this size the flat index is exact and already takes a fraction of a millisecond;
 # the generator takes a thousand times longer. An approximate index starts to pay when *n* grows.
 # How much, was measured once and written down, since it takes minutes. More kinds are in it: *SQ8*
-# keeps 8 bits of each number, *PQ* a few bytes of each vector. Points on a line are settings of the
-# same index: look into more lists, or follow the graph for longer.
+# keeps 8 bits of each number, *PQ48* 48 bytes of each vector (*np*: without a training that this
+# search has no use for). Points on a line are settings of the same index: look into more lists, or
+# follow the graph for longer. The questions are real, the vectors synthetic; `RESULTS.md` says how
+# hard these are beside the real ones.
 
 # %%
 from rag_helpers.optimization import load_index_study
