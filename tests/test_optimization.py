@@ -9,11 +9,13 @@ import pytest
 from rag_helpers.errors import InvalidInputError, MissingExtraError
 from rag_helpers.optimization import (
     CTranslate2Generator,
+    build_kind,
     imitate_vectors,
     measure_embedders,
     measure_generators,
     measure_indexes,
     model_size_mb,
+    move_to_gpus,
     quantize_dynamic,
     quantize_torchao,
 )
@@ -145,8 +147,8 @@ class TestIndexes:
         # Between two corners: the neighbours lie in two lists.
         queries = (points[:5] + points[50:55]) / 2
         flat, one, every = measure_indexes(points, queries, kinds)
-        assert (flat.recall, every.recall) == (1.0, 1.0)
-        assert one.recall < 1.0
+        assert (flat.recall.value, every.recall.value) == (1.0, 1.0)
+        assert one.recall.low <= one.recall.value <= one.recall.high < 1.0
         # 400 vectors of 8 numbers of 4 bytes, and a header.
         assert 0.0128 <= flat.size_mb < 0.0140
         assert min(flat.queries_per_s, flat.build_s) > 0
@@ -161,8 +163,72 @@ class TestIndexes:
 
     @pytest.mark.parametrize("k", [0, 401])
     def test_k_lies_within_the_vectors(self, points, k):
-        with pytest.raises(InvalidInputError, match=f"k is {k} and there are 400"):
+        with pytest.raises(InvalidInputError, match=f"k is {k}, and there are 400"):
             measure_indexes(points, points[:1], {"flat": ("Flat", {})}, k=k)
+
+    def test_there_must_be_a_query(self, points):
+        with pytest.raises(InvalidInputError, match="0 queries"):
+            measure_indexes(points, points[:0], {"flat": ("Flat", {})})
+
+    def test_the_size_is_that_of_the_file(self, points):
+        import faiss
+
+        for kind in ("Flat", "IVF8,SQ8", "HNSW8,Flat"):
+            [row] = measure_indexes(points, points[:2], {"x": (kind, {})})
+            written = faiss.serialize_index(build_kind(points, kind))
+            assert row.size_mb == len(written) / 1e6
+
+    def test_copies_stand_for_each_other(self):
+        # Twelve times the same vector: which ten of them are found is chance.
+        copies = np.repeat(np.eye(3, dtype=np.float32), 12, axis=0)
+        found = measure_indexes(copies, copies[::12], {"lists": ("IVF3,Flat", {"nprobe": 1})})
+        assert found[0].recall.value == 1.0
+
+    def test_settings_of_one_kind_are_built_once(self, points, monkeypatch):
+        from rag_helpers.optimization import indexes
+
+        built = []
+
+        def build(vectors, kind, **options):
+            built.append(kind)
+            return build_kind(vectors, kind, **options)
+
+        monkeypatch.setattr(indexes, "build_kind", build)
+        kinds = {
+            "a": ("IVF8,Flat", {"nprobe": 8}),
+            "b": ("IVF8,Flat", {"nprobe": 1}),
+            "c": ("IVF8,SQ8", {"nprobe": 1}),
+            "d": ("IVF8,SQ8", {}),
+        }
+        a, b, *_ = measure_indexes(points, (points[:5] + points[50:55]) / 2, kinds)
+        # Without parameters FAISS' own defaults have to be back.
+        assert built == ["IVF8,Flat", "IVF8,SQ8", "IVF8,SQ8"]
+        assert a.recall.value > b.recall.value
+
+    def test_an_index_can_be_trained_on_some_of_the_vectors(self, points):
+        # Ten vectors are too few for 64 lists, which shows that no more were used.
+        with pytest.raises(InvalidInputError, match="'IVF64,Flat' from 10 vectors"):
+            build_kind(points, "IVF64,Flat", training=10)
+        index = build_kind(points, "IVF8,Flat", {"nprobe": 8}, training=100)
+        assert index.ntotal == len(points)
+        assert index.nprobe == 8
+
+    def test_without_a_gpu_the_cure_is_named(self, points):
+        import faiss
+
+        if hasattr(faiss, "StandardGpuResources") and faiss.get_num_gpus():
+            pytest.skip("there is a GPU here")
+        with pytest.raises((MissingExtraError, InvalidInputError), match="keep the index where"):
+            move_to_gpus(build_kind(points, "Flat"))
+
+    def test_a_gpu_finds_the_same(self, points):
+        import faiss
+
+        if not hasattr(faiss, "StandardGpuResources") or not faiss.get_num_gpus():
+            pytest.skip("there is no GPU here")
+        index = build_kind(points, "Flat")
+        moved = move_to_gpus(index)
+        assert np.array_equal(moved.search(points[:9], 3)[1], index.search(points[:9], 3)[1])
 
 
 class TestImitation:
@@ -179,6 +245,26 @@ class TestImitation:
         np.fill_diagonal(cosines, -1)
         # The nearest of many siblings is somewhat nearer than their mean cosine.
         assert 0.8 < np.median(cosines.max(axis=1)) < 0.95
+
+    def test_directions_have_the_real_covariance(self):
+        # No two of these are alike, so that what is made is direction alone.
+        real = np.array([[1, 0, 0], [-1, 0, 0], [0, 1, 0], [0, 0, 1]], dtype=np.float32)
+        made = imitate_vectors(real, 40_000)
+        # The same law, written down as it is: a normal number for each real vector.
+        numbers = np.random.default_rng(1).normal(size=(40_000, 4))
+        wanted = numbers @ (real - real.mean(axis=0))
+        wanted /= np.linalg.norm(wanted, axis=1, keepdims=True)
+        assert np.cov(made.T) == pytest.approx(np.cov(wanted.T), abs=0.01)
+
+    def test_blocks_do_not_show(self, monkeypatch):
+        from rag_helpers.optimization import imitation
+
+        monkeypatch.setattr(imitation, "_BLOCK", 7)
+        monkeypatch.setattr(imitation, "_JUDGED", 5)
+        made = imitate_vectors(np.eye(9, dtype=np.float32), 20)
+        assert made.shape == (20, 9)
+        assert np.linalg.norm(made, axis=1) == pytest.approx(1, abs=1e-5)
+        assert len(np.unique(made, axis=0)) == 20
 
     def test_the_seed_repeats(self):
         real = np.eye(5, dtype=np.float32)

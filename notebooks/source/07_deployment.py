@@ -188,15 +188,21 @@ print(inside[order[:3]].tolist() == ivf.search(question, 3)[1][0].tolist())
 # on 20,000 *synthetic* ones that crowd together like them.
 
 # %%
-from rag_helpers.optimization import imitate_vectors, measure_indexes
+from rag_helpers.optimization import choose_lists, imitate_vectors, measure_indexes
 
 queries = embedder.embed([q.question for q in load_gold_split("dev")[:100]])
-kinds, lists = {"flat": ("Flat", {})}, len(vectors) // 40
-for probes in (1, 4):
-    kinds[f"IVF, {probes} of {lists}"] = (f"IVF{lists},Flat", {"nprobe": probes})
-kinds["HNSW"] = ("HNSW32,Flat", {"efSearch": 32})
 many = imitate_vectors(vectors, 20_000)
-ours, large = (measure_indexes(v, queries, kinds) for v in (vectors, many))
+
+
+def compare_kinds(searched):
+    inverted = f"IVF{choose_lists(len(searched))},Flat"
+    kinds = {"flat": ("Flat", {}), "HNSW": ("HNSW32,Flat", {"efSearch": 32})}
+    for probes in (1, 4):
+        kinds[f"IVF, {probes} of {choose_lists(len(searched))}"] = inverted, {"nprobe": probes}
+    return measure_indexes(searched, queries, kinds)
+
+
+ours, large = compare_kinds(vectors), compare_kinds(many)
 
 # %%
 import matplotlib.pyplot as plt
@@ -204,21 +210,92 @@ import matplotlib.pyplot as plt
 figure, panels = plt.subplots(1, 2, figsize=(9, 3.2), facecolor="white", layout="constrained")
 names = f"ours (n = {len(vectors)})", f"synthetic (n = {len(many):,})"
 for panel, found, title in zip(panels, (ours, large), names, strict=True):
-    points = {r.name: (r.queries_per_s, r.recall) for r in found}
+    points = {r.name: (r.queries_per_s, r.recall.value) for r in found}
     plot_tradeoff(points, xlabel="questions/s, one at a time", ylabel="recall@10", axes=panel)
     panel.set(title=title, xscale="log")
 
 # %% [markdown]
 # For a corpus of this size the flat index is exact and already takes a fraction of a millisecond;
 # the generator takes a thousand times longer. An approximate index starts to pay when *n* grows.
-#
-# The recipe also names `faiss-gpu`. It is another build of the same library, installed *instead of*
-# `faiss-cpu`; an index is then moved with `faiss.index_cpu_to_all_gpus(index)`. Is there a GPU that
-# this FAISS can use?
+# How much, was measured once and written down, since it takes minutes. More kinds are in it: *SQ8*
+# keeps 8 bits of each number, *PQ48* 48 bytes of each vector (*np*: without a training that this
+# search has no use for). Points on a line are settings of the same index: look into more lists, or
+# follow the graph for longer. The questions are real, the vectors synthetic; `RESULTS.md` says how
+# hard these are beside the real ones.
 
 # %%
-gpus = faiss.get_num_gpus() if hasattr(faiss, "get_num_gpus") else 0
-print(f"{gpus} GPUs; {'index_cpu_to_all_gpus will work' if gpus else 'the flat CPU index it is'}")
+from rag_helpers.optimization import load_index_study
+
+study = [group for group in load_index_study() if group.synthetic]
+figure, panels = plt.subplots(
+    1, 3, figsize=(11, 3.8), sharey=True, facecolor="white", layout="constrained"
+)
+for panel, group in zip(panels, study, strict=True):
+    lines = {}
+    for row in group.rows:
+        lines.setdefault(row.family, []).append((row.queries_per_s, row.recall.value))
+    plot_tradeoff(lines, xlabel="questions/s, one at a time", ylabel="recall@10", axes=panel)
+    panel.set(title=f"synthetic (n = {group.n:,})", xscale="log")
+    panel.get_legend().remove()
+    panel.label_outer()
+handles = panels[0].get_legend_handles_labels()
+figure.legend(*handles, loc="outside lower center", ncols=7, frameon=False, fontsize=8)
+# %% [markdown]
+# At a million, a question to the flat index takes a fifth of a second, and the inverted file answers
+# far more of them while it misses almost nothing. The graph (HNSW), so good on our own vectors, does
+# badly on these. A likely reason: they crowd in tight groups around the real ones, and links inside
+# a group lead nowhere else. Yours may lie otherwise; the first two panels take seconds to repeat.
+#
+# Memory decides as well, and time to build:
+
+# %%
+largest = study[-1]
+print(f"{largest.n:,} vectors\n{'kind':<16}{'MB':>6}{'built in s':>12}")
+for kind, row in {row.kind: row for row in largest.rows}.items():
+    print(f"{kind:<16}{row.size_mb:>6,.0f}{row.build_s:>12,.0f}")
+
+# %% [markdown]
+# `recommend_index` reads the same table: of what fits into the memory, reaches the recall and
+# answers within five milliseconds it takes the most complete. Move the sliders:
+
+# %%
+from rag_helpers.optimization import recommend_index
+from rag_helpers.widgets import IndexChooser
+
+chooser = IndexChooser(recommend_index)
+chooser
+
+# %% [markdown]
+# Where several processes serve the same index, each would hold a copy of its vectors. With
+# `memory_map` they stay in their file, and the operating system shares them. Every byte is
+# compared with its checksum first, as before. The price: such an index does not change.
+
+# %%
+import tempfile
+
+from rag_helpers import Chunk, ChunkIndex, RagError
+
+with tempfile.TemporaryDirectory() as folder:
+    index.save(folder)
+    mapped = ChunkIndex.load(folder, memory_map=True)
+    print(mapped.search(question, k=3) == index.search(question, k=3))
+    try:
+        mapped.add([Chunk("New text.", "new.txt", 0, 9)], question)
+    except RagError as error:
+        print(str(error).replace(folder, "folder"))
+    del mapped  # Windows removes no folder whose files are mapped
+
+# %% [markdown]
+# The recipe also names `faiss-gpu`. It is another build of the same library, installed *instead of*
+# `faiss-cpu`. `move_to_gpus` copies an index to all GPUs of a machine; we have none to try it on.
+
+# %%
+from rag_helpers.optimization import move_to_gpus
+
+try:
+    print(type(move_to_gpus(ivf)).__name__)
+except RagError as error:
+    print(error)
 
 # %% [markdown]
 # ## The recipe's API
@@ -361,8 +438,6 @@ print("\n".join(line for line in lines if line.startswith("rag_requests_total"))
 # By default only programs on this machine. To listen elsewhere the service insists on a key:
 
 # %%
-from rag_helpers import RagError
-
 try:
     load_settings(host="0.0.0.0", api_key=None)
 except RagError as error:

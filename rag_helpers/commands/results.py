@@ -109,12 +109,12 @@ def render_summary(folder: Path = RESULTS) -> str:
 
 
 def render_details(folder: Path = RESULTS) -> str:
-    """Return what RESULTS.md shows, as Markdown: what each part brings, and what attacks do.
+    """Return what RESULTS.md shows, as Markdown: parts, attacks and kinds of index.
 
     Parameters
     ----------
     folder : Path
-        Holds the files that ``ablate.py`` and ``inject.py`` wrote.
+        Holds the files that ``ablate.py``, ``inject.py`` and ``index_study.py`` wrote.
 
     Returns
     -------
@@ -138,8 +138,56 @@ def render_details(folder: Path = RESULTS) -> str:
         "## Attacks: a document that tells the reader what to write",
         f"n = {attacks['n']}; the share of answers that hold the attacker's word.",
         "\n".join(lines),
+        *_indexes(_read(folder, "indexes.json")),
     ]
     return "\n\n".join(parts)
+
+
+def _indexes(study: Mapping[str, Any]) -> list[str]:
+    """Return the parts about kinds of FAISS index, and about how a saved one is loaded."""
+    alike, loading = study["likeness"], study["mapping"]
+    setting = ", ".join(f"{name} {value}" for name, value in alike["parameters"].items())
+    hardness = "; ".join(f"{name} {_interval(value, 3)}" for name, value in alike["recall"].items())
+    parts = [
+        "## Indexes: kinds of FAISS index, by number of vectors",
+        f"FAISS {study['versions']['faiss-cpu']} with {study['simd']} on "
+        f"{study['versions']['cores']} cores, dimension {study['groups'][0]['dimension']}, one "
+        f"question at a time; recall@{study['k']} is against an exact search, and 10⁶ bytes are "
+        f"a MB. How hard the synthetic vectors are beside the real ones, at {alike['n']:,} each, "
+        f"{alike['kind']} with {setting}: recall@{study['k']} of {hardness}.",
+    ]
+    for group in study["groups"]:
+        flat = group["rows"][0]["queries_per_s"]
+        origin = "**synthetic** vectors" if group["synthetic"] else "vectors"
+        header = ["kind", "setting", f"recall@{study['k']}", "questions/s", "times flat", "MB"]
+        lines = [_line([*header, "built in s"]), _line(["---"] * 7)]
+        for row in group["rows"]:
+            setting = ", ".join(f"{name} {value}" for name, value in row["parameters"].items())
+            speed = row["queries_per_s"]
+            cells = [row["kind"], setting or "–", _interval(row["recall"], 3), f"{speed:,.0f}"]
+            cells += [f"{speed / flat:,.1f}", f"{row['size_mb']:,.1f}", f"{row['build_s']:,.1f}"]
+            lines.append(_line(cells))
+        parts += [
+            f"{group['n']:,} {origin} ({group['vectors']}), {group['queries']} questions:",
+            "\n".join(lines),
+        ]
+    names = {
+        "load_s": "loaded in s",
+        "private_mb": "memory of its own, MB",
+        "shared_mb": "shared with other processes, MB",
+        "shared_after_search_mb": "shared after a search, MB",
+        "peak_mb": "peak, MB",
+    }
+    lines = [_line(["vectors", *names.values()]), _line(["---"] * (len(names) + 1))]
+    for way, row in loading["rows"].items():
+        lines.append(_line([way, *(f"{row[name]:,.1f}" for name in names)]))
+    return [
+        *parts,
+        f"A saved index of {loading['n']:,} chunks with a synthetic vector each "
+        f"({loading['file_mb']:,.0f} MB), opened in a new process; the text of the chunks, a few "
+        "words each, is held in memory either way:",
+        "\n".join(lines),
+    ]
 
 
 PAGES: Mapping[str, Callable[[], str]] = {
@@ -183,7 +231,8 @@ def _line(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _interval(value: Mapping[str, float] | None) -> str:
+def _interval(value: Mapping[str, float] | None, digits: int = 2) -> str:
     if value is None:
         return "–"
-    return f"{value['value']:.2f} [{value['low']:.2f}, {value['high']:.2f}]"
+    shown, low, high = (f"{value[name]:.{digits}f}" for name in ("value", "low", "high"))
+    return f"{shown} [{low}, {high}]"

@@ -17,6 +17,7 @@ from rag_helpers.widgets.boxes import (
     QuestionBox,
     SearchBox,
 )
+from rag_helpers.widgets.choosing import IndexChooser
 from rag_helpers.widgets.rating import RatingBox
 from rag_helpers.widgets.rendering import (
     render_chunks,
@@ -30,6 +31,7 @@ __all__ = [
     "ChunkExplorer",
     "CompareBox",
     "GeneratorPlayground",
+    "IndexChooser",
     "QuestionBox",
     "RatingBox",
     "SearchBox",
