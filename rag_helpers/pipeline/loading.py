@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rag_helpers.chunking import split_by_structure
 from rag_helpers.corpus import fingerprint, load_files, load_help_topics
-from rag_helpers.embedding import DprEmbedder, load_embedders
+from rag_helpers.embedding import DprEmbedder, cached_embedder, load_embedders
 from rag_helpers.environment import cache_folder
 from rag_helpers.errors import IndexIntegrityError
 from rag_helpers.generator import load_generator
@@ -54,6 +54,9 @@ def build_index(
 ) -> ChunkIndex:
     """Chunk and embed documents into a new index.
 
+    Text that was embedded before is taken from the cache folder (`cached_embedder`), so that an
+    index of documents of which few have changed takes seconds.
+
     Parameters
     ----------
     documents : sequence of Document
@@ -77,10 +80,11 @@ def build_index(
     if chunks is None:
         chunks = split_by_structure(documents)
     index = ChunkIndex(passages.dimension, metric=passages.metric, model=passages.name)
+    embedder = cached_embedder(passages)
     if window_words is None:
-        index.add(chunks, embed_chunks(chunks, passages, with_heading=with_heading))
+        index.add(chunks, embed_chunks(chunks, embedder, with_heading=with_heading))
     else:
-        vectors, counts = embed_windows(chunks, passages, max_words=window_words)
+        vectors, counts = embed_windows(chunks, embedder, max_words=window_words)
         index.add(chunks, vectors, counts=counts)
     return index
 
