@@ -120,7 +120,7 @@ def ways():
     if has("torchao"):
         found["torchao int8"] = torchao_int8
     if has("ctranslate2"):
-        for kind in ("float32", "int16", "int8"):
+        for kind in ("float32", "int8"):
             found[f"CTranslate2 {kind}"] = lambda kind=kind: CTranslate2(kind)
     return found
 
