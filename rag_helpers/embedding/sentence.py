@@ -66,6 +66,9 @@ class SentenceEmbedder(BatchedEmbedder):
 
     Notes
     -----
+    BERT with mean pooling on the CPU is computed without padding (`rag_helpers.embedding.ragged`),
+    anything else as sentence-transformers does it.
+
     Reimers and Gurevych (2019), "Sentence-BERT"; Wang et al. (2020), "MiniLM".
 
     Examples
