@@ -114,7 +114,7 @@ def render_details(folder: Path = RESULTS) -> str:
     Parameters
     ----------
     folder : Path
-        Holds the files that ``ablate.py``, ``inject.py`` and ``index_study.py`` wrote.
+        Holds the files that the scripts beside them wrote.
 
     Returns
     -------
@@ -140,7 +140,42 @@ def render_details(folder: Path = RESULTS) -> str:
         "\n".join(lines),
         *_indexes(_read(folder, "indexes.json")),
     ]
-    return "\n\n".join(parts)
+    return "\n\n".join([*parts, *_embedders(_read(folder, "embedders.json"))])
+
+
+def _embedders(found: Mapping[str, Any]) -> list[str]:
+    """Return a section per processor: speed beside what it changes, and what the cache saves."""
+    parts = ["## Embedders: how fast, and how faithful"]
+    header = ["embedder", "MB", "load, s", "passages/s", "× recipe", "mean cosine", "least cosine"]
+    header += ["recall@5", "MRR@10"]
+    for name, group in found["groups"].items():
+        rows = [
+            [
+                way,
+                f"{row['size_mb']:.0f}",
+                f"{row['load_s']:.1f}",
+                f"{row['passages_per_s']:.1f}",
+                f"{row['times_encode']:.2f}",
+                f"{row['mean_cosine']:.4f}",
+                f"{row['min_cosine']:.4f}",
+                _interval(row["recall@5"]),
+                _interval(row["mrr@10"]),
+            ]
+            for way, row in group["rows"].items()
+        ]
+        cache = group["cache"]
+        times = ", ".join(f"{what} {seconds} s" for what, seconds in cache["seconds"].items())
+        parts += [
+            f"### {name[0].upper()}{name[1:]}",
+            f"{group['processor']}. {group['passages']} passages of 150 words, medians of three "
+            f"rounds in turn; cosines with the first row; dense search alone, n = "
+            f"{group['questions']}.",
+            "\n".join(map(_line, [header, ["---"] * len(header), *rows])),
+            f"The default index ({cache['vectors']:,} vectors of {cache['topics']} topics, models "
+            f"loaded anew each time) with embeddings kept by content: {times}; the file takes "
+            f"{cache['file_mb']} MB.",
+        ]
+    return parts
 
 
 def _indexes(study: Mapping[str, Any]) -> list[str]:
