@@ -5,9 +5,6 @@
 # `raise NotImplementedError(…)` by your code and run the check below it. A check runs hidden cases
 # and says what is wrong, not how to do it. Try as often as you like. No model is needed.
 
-# %%
-from rag_helpers.exercises import check_1_1, check_1_2, check_1_3, check_1_4
-
 # %% [markdown]
 # ## Exercise 1.1 · The order of the steps (recall)
 #
@@ -25,6 +22,8 @@ def steps():
 
 
 # %%
+from rag_helpers.exercises import check_1_1
+
 check_1_1(steps)
 
 # %% [markdown]
@@ -49,6 +48,8 @@ def nearest(vectors, question, k):
 
 
 # %%
+from rag_helpers.exercises import check_1_2
+
 check_1_2(nearest)
 
 # %% [markdown]
@@ -84,6 +85,8 @@ def fill(question, passages):
 
 
 # %%
+from rag_helpers.exercises import check_1_3
+
 check_1_3(fill)
 
 # %% [markdown]
@@ -108,6 +111,8 @@ def my_question():
 
 
 # %%
+from rag_helpers.exercises import check_1_4
+
 check_1_4(my_question)
 
 # %% [markdown]

@@ -4,9 +4,6 @@
 # Four exercises to notebook 02. Replace each `raise NotImplementedError(…)` by your code and run the
 # check below it. No model is needed.
 
-# %%
-from rag_helpers.exercises import check_2_1, check_2_2, check_2_3, check_2_4
-
 # %% [markdown]
 # ## Exercise 2.1 · Where the windows begin (recall)
 #
@@ -32,6 +29,8 @@ def starts(words, size, overlap):
 
 
 # %%
+from rag_helpers.exercises import check_2_1
+
 check_2_1(starts)
 
 # %% [markdown]
@@ -67,6 +66,8 @@ def cut_by_sentences(text, most):
 
 
 # %%
+from rag_helpers.exercises import check_2_2
+
 check_2_2(cut_by_sentences)
 
 # %% [markdown]
@@ -111,6 +112,8 @@ def cut_by_words(text, size):
 
 
 # %%
+from rag_helpers.exercises import check_2_3
+
 check_2_3(cut_by_words)
 
 # %% [markdown]
@@ -145,6 +148,8 @@ def my_chunker(document):
 
 
 # %%
+from rag_helpers.exercises import check_2_4
+
 check_2_4(my_chunker)
 
 # %% [markdown]

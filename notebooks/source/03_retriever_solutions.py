@@ -4,9 +4,6 @@
 # Four exercises to notebook 03. Replace each `raise NotImplementedError(…)` by your code and run the
 # check below it. No model is needed: vectors are a few numbers, and passages are words.
 
-# %%
-from rag_helpers.exercises import check_3_1, check_3_2, check_3_3, check_3_4
-
 # %% [markdown]
 # ## Exercise 3.1 · Recall and reciprocal rank (recall)
 #
@@ -30,6 +27,8 @@ def score_ranks(ranks, k):
 
 
 # %%
+from rag_helpers.exercises import check_3_1
+
 check_3_1(score_ranks)
 
 # %% [markdown]
@@ -56,6 +55,8 @@ def fuse(lists, constant=60):
 
 
 # %%
+from rag_helpers.exercises import check_3_2
+
 check_3_2(fuse)
 
 # %% [markdown]
@@ -92,6 +93,8 @@ def search(vectors, question, k):
 
 
 # %%
+from rag_helpers.exercises import check_3_3
+
 check_3_3(search)
 
 # %% [markdown]
@@ -138,6 +141,8 @@ def build_search(passages):
 
 
 # %%
+from rag_helpers.exercises import check_3_4
+
 check_3_4(build_search)
 
 # %% [markdown]

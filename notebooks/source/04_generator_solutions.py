@@ -4,9 +4,6 @@
 # Four exercises to notebook 04. Replace each `raise NotImplementedError(…)` by your code and run the
 # check below it. No model is needed.
 
-# %%
-from rag_helpers.exercises import check_4_1, check_4_2, check_4_3, check_4_4
-
 # %% [markdown]
 # ## Exercise 4.1 · A budget by passage (recall)
 #
@@ -32,6 +29,8 @@ def keep(lengths, budget, question):
 
 
 # %%
+from rag_helpers.exercises import check_4_1
+
 check_4_1(keep)
 
 # %% [markdown]
@@ -64,6 +63,8 @@ def beam_search(table, width, steps):
 
 
 # %%
+from rag_helpers.exercises import check_4_2
+
 check_4_2(beam_search)
 
 # %% [markdown]
@@ -102,6 +103,8 @@ def chat_message(passage, question):
 
 
 # %%
+from rag_helpers.exercises import check_4_3
+
 check_4_3(chat_message)
 
 # %% [markdown]
@@ -139,6 +142,8 @@ def read(question, passage):
 
 
 # %%
+from rag_helpers.exercises import check_4_4
+
 check_4_4(read)
 
 # %% [markdown]

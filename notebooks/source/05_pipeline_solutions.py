@@ -4,7 +4,6 @@
 # Four exercises to notebook 05. Replace each `raise NotImplementedError(…)` by your code and run the
 # check below it. No model is needed.
 
-# %%
 # %% [markdown]
 # ## Exercise 5.1 · Token F1 by hand (recall)
 #
@@ -19,8 +18,6 @@
 import re
 import string
 from collections import Counter
-
-from rag_helpers.exercises import check_5_1, check_5_2, check_5_3, check_5_4
 
 
 def f1(text, gold):
@@ -39,6 +36,8 @@ def f1(text, gold):
 
 
 # %%
+from rag_helpers.exercises import check_5_1
+
 check_5_1(f1)
 
 # %% [markdown]
@@ -67,6 +66,8 @@ def which_step(evidence, hits, passages, is_right):
 
 
 # %%
+from rag_helpers.exercises import check_5_2
+
 check_5_2(which_step)
 
 # %% [markdown]
@@ -108,6 +109,8 @@ def gain(before, after):
 
 
 # %%
+from rag_helpers.exercises import check_5_3
+
 check_5_3(gain)
 
 # %% [markdown]
@@ -157,6 +160,8 @@ def my_gold():
 
 
 # %%
+from rag_helpers.exercises import check_5_4
+
 check_5_4(my_gold)
 
 # %% [markdown]

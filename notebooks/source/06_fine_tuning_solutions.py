@@ -4,7 +4,6 @@
 # Four exercises to notebook 06. Replace each `raise NotImplementedError(…)` by your code and run the
 # check below it. No model is needed: what is trained here is a matrix of 16 × 16 numbers.
 
-# %%
 # %% [markdown]
 # ## Exercise 6.1 · The contrastive loss (recall)
 #
@@ -17,8 +16,6 @@
 # %%
 import numpy as np
 
-from rag_helpers.exercises import check_6_1, check_6_2, check_6_3, check_6_4
-
 
 def loss(scores):
     # solution 6.1: return the mean cross-entropy of the rows
@@ -28,6 +25,8 @@ def loss(scores):
 
 
 # %%
+from rag_helpers.exercises import check_6_1
+
 check_6_1(loss)
 
 # %% [markdown]
@@ -51,6 +50,8 @@ def mine(hits, evidence, count):
 
 
 # %%
+from rag_helpers.exercises import check_6_2
+
 check_6_2(mine)
 
 # %% [markdown]
@@ -88,6 +89,8 @@ def split(pairs):
 
 
 # %%
+from rag_helpers.exercises import check_6_3
+
 check_6_3(split)
 
 # %% [markdown]
@@ -111,6 +114,8 @@ def train_matrix(questions, passages):
 
 
 # %%
+from rag_helpers.exercises import check_6_4
+
 check_6_4(train_matrix)
 
 # %% [markdown]

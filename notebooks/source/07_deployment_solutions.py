@@ -4,7 +4,6 @@
 # Four exercises to notebook 07. Replace each `raise NotImplementedError(…)` by your code and run the
 # check below it. No model is needed.
 
-# %%
 # %% [markdown]
 # ## Exercise 7.1 · Eight bits by hand (recall)
 #
@@ -15,8 +14,6 @@
 # %%
 import numpy as np
 
-from rag_helpers.exercises import check_7_1, check_7_2, check_7_3, check_7_4
-
 
 def quantize(weights):
     # solution 7.1: return whole numbers and their scale
@@ -26,6 +23,8 @@ def quantize(weights):
 
 
 # %%
+from rag_helpers.exercises import check_7_1
+
 check_7_1(quantize)
 
 # %% [markdown]
@@ -50,6 +49,8 @@ def ivf_search(vectors, centres, question, probes, k):
 
 
 # %%
+from rag_helpers.exercises import check_7_2
+
 check_7_2(ivf_search)
 
 # %% [markdown]
@@ -95,6 +96,8 @@ def serve(arrivals, seconds, size):
 
 
 # %%
+from rag_helpers.exercises import check_7_3
+
 check_7_3(serve)
 
 # %% [markdown]
@@ -131,6 +134,8 @@ def unpack(data, shape):
 
 
 # %%
+from rag_helpers.exercises import check_7_4
+
 check_7_4(pack, unpack)
 
 # %% [markdown]

@@ -47,7 +47,7 @@ def check_1_1(steps: Attempt) -> None:
 @exercise("1.2", "The nearest vectors", "apply")
 def check_1_2(nearest: Attempt) -> None:
     """Check an exact search by squared distance."""
-    vectors = np.array([[0.0, 0.0], [3.0, 4.0], [1.0, 0.0], [6.0, 8.0]])
+    vectors = np.array([[0.0, 0.0], [3.0, 4.0], [1.0, 0.0], [-9.0, -9.0]])
     question = np.array([1.0, 0.5])
     got = list(nearest(vectors, question, 2))
     require(

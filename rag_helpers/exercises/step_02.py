@@ -75,7 +75,7 @@ def check_2_2(cut_by_sentences: Attempt) -> None:
     for text, most in cases:
         spans = [tuple(span) for span in cut_by_sentences(text, most)]
         pieces = [text[start:end] for start, end in spans]
-        case = f"for {show(text)} with at most {most} words"
+        case = f"For {show(text)} with at most {most} words"
         _check_cover(text, spans, case)
         sentences = [m.group() for m in re.finditer(r"\S.*?(?:[.!?](?=\s|$)|$)", text, re.DOTALL)]
         for piece in pieces:
@@ -89,6 +89,9 @@ def check_2_2(cut_by_sentences: Attempt) -> None:
                 f"{case} the piece {piece!r} has {len(piece.split())} words and more than one "
                 "sentence.",
             )
+    for text, most in cases:
+        case = f"For {show(text)} with at most {most} words"
+        pieces = [text[start:end] for start, end in cut_by_sentences(text, most)]
         for one, two in pairwise(pieces):
             after = re.match(r"\S.*?(?:[.!?](?=\s|$)|\Z)", two, re.DOTALL)
             joined = len(one.split()) + len(after.group().split() if after else [])
@@ -131,11 +134,11 @@ def check_2_3(cut_by_words: Attempt) -> None:
     for text in texts:
         for size in (1, 2, 3, 50):
             pieces = list(cut_by_words(text, size))
-            case = f"for {show(text)} and size {size}"
+            case = f"For {show(text)} and size {size}"
             for start, end, piece in pieces:
                 require(
                     text[start:end] == piece,
-                    f"{case}: text[{start}:{end}] is {show(text[start:end])}, and the piece is "
+                    f"{case}, text[{start}:{end}] is {show(text[start:end])}, and the piece is "
                     f"{show(piece)}. Are the spaces between the words as they were?",
                 )
                 require(piece == piece.strip(), f"{case}: {piece!r} begins or ends with a space.")

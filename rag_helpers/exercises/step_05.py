@@ -23,8 +23,8 @@ def check_5_1(f1: Attempt) -> None:
     cases = [
         ("tea", "tea", "Equal answers score 1."),
         ("Tea", "tea", "Capitals do not count."),
-        ("It raises a ZeroDivisionError.", "ZeroDivisionError", "Punctuation does not count."),
         ("the answer", "answer", "The articles a, an and the do not count."),
+        ("It raises a ZeroDivisionError.", "ZeroDivisionError", "Punctuation does not count."),
         ("yes yes yes", "yes", "A word counts as shared as often as it stands in *both* texts."),
         ("no no", "no no no maybe", "A repeated word is shared as often as the rarer side has it."),
         ("one two three four", "one", "Precision and recall both count: long answers pay."),
@@ -41,7 +41,7 @@ def check_5_1(f1: Attempt) -> None:
         )
 
 
-@exercise("5.2", "Which step failed", "apply")
+@exercise("5.2", "Which step failed?", "apply")
 def check_5_2(which_step: Attempt) -> None:
     """Check the first step that lost the evidence."""
     evidence = "tea is grown in Assam"

@@ -58,24 +58,33 @@ def check_7_2(ivf_search: Attempt) -> None:
     """Check a search that looks into the lists nearest to the question, and nowhere else."""
     centres = np.array([[0.0, 0.0], [10.0, 0.0], [0.0, 10.0]])
     vectors = np.array(
-        [[1.0, 0.0], [4.9, 0.0], [9.0, 0.0], [5.2, 0.0], [0.0, 9.0], [0.5, 0.5], [11.0, 1.0]]
+        [
+            [1.0, 0.0],
+            [4.9, 0.0],
+            [9.0, 0.0],
+            [5.2, 0.0],
+            [0.0, 9.0],
+            [0.5, 0.5],
+            [11.0, 1.0],
+            [4.0, 4.0],
+        ]
     )
-    question = np.array([4.8, 0.0])
+    question = np.array([3.0, 0.0])
     got = [int(place) for place in ivf_search(vectors, centres, question, 1, 3)]
     require(
         3 not in got,
-        "Vector 3, [5.2, 0], is near to the question but lives in another list than the one that "
+        "Vector 3, [5.2, 0], is nearer than vector 5, but lives in another list than the one that "
         "is nearest. With one probe it must not be looked at.",
     )
     require(
         got == [1, 0, 5],
-        f"With one probe the list of centre 0 holds vectors 0, 1 and 5; nearest first that is "
+        f"With one probe the list of centre 0 holds vectors 0, 1, 5 and 7; nearest first that is "
         f"[1, 0, 5], and yours is {got}.",
     )
     two = [int(place) for place in ivf_search(vectors, centres, question, 2, 3)]
     require(
-        two == [1, 3, 0],
-        f"With two probes vector 3 comes into sight: [1, 3, 0] was expected, and yours is {two}. "
+        two == [1, 0, 3],
+        f"With two probes vector 3 comes into sight: [1, 0, 3] was expected, and yours is {two}. "
         "Does the number of probes count?",
     )
     few = [int(place) for place in ivf_search(vectors, centres, np.array([0.0, 12.0]), 1, 5)]
