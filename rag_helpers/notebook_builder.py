@@ -23,20 +23,20 @@ from html import unescape
 from pathlib import Path
 from typing import Any
 
-from rag_helpers.errors import InvalidInputError, RagError
+from rag_helpers.errors import RagError
 from rag_helpers.notebook_sources import (
     LANGUAGE,
-    SOLUTIONS,
     Notebook,
-    exercise_notebooks,
+    build_exercises,
     read_source,
+    replace_file,
+    source_names,
 )
 from rag_helpers.widget_pictures import WIDGET_VIEW, find_chromium, render_html, take_picture
 
 __all__ = [
     "NotebookError",
     "build",
-    "build_exercises",
     "check",
     "freeze_widgets",
     "main",
@@ -257,52 +257,8 @@ def build(name: str, *, folder: Path = NOTEBOOKS, timeout: int = 600, write: boo
             "print less or draw smaller figures."
         )
     if write:
-        _write(folder / f"{name}.ipynb", content)
+        replace_file(folder / f"{name}.ipynb", content)
     return seconds
-
-
-def _write(target: Path, content: bytes) -> None:
-    """Replace a file, or leave it as it is."""
-    target.parent.mkdir(exist_ok=True)
-    temporary = target.with_suffix(target.suffix + ".new")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(target)
-
-
-def build_exercises(
-    wanted: Sequence[str] = (), *, folder: Path = NOTEBOOKS, write: bool = True
-) -> list[Path]:
-    """Write the exercises and the solutions notebooks; no cell is run.
-
-    Parameters
-    ----------
-    wanted : sequence of str
-        First letters of names; by default all.
-    folder : Path
-        The notebooks' folder.
-    write : bool, default True
-        Whether to write what differs, or only to look.
-
-    Returns
-    -------
-    list of Path
-        The notebooks that were, or are, out of step with their sources.
-    """
-    out_of_step = []
-    for source in sorted((folder / "source").glob(f"*{SOLUTIONS}.py")):
-        if wanted and not any(source.stem.startswith(each) for each in wanted):
-            continue
-        for path, text in exercise_notebooks(source):
-            content = text.encode()
-            if path.is_file() and path.read_bytes() == content:
-                continue
-            out_of_step.append(path)
-            if write:
-                _write(path, content)
-    return out_of_step
 
 
 def check(name: str, *, folder: Path = NOTEBOOKS) -> list[str]:
@@ -339,16 +295,6 @@ def check(name: str, *, folder: Path = NOTEBOOKS) -> list[str]:
     return faults
 
 
-def _names(folder: Path, wanted: Sequence[str]) -> list[str]:
-    every = sorted(
-        path.stem for path in (folder / "source").glob("*.py") if not path.stem.endswith(SOLUTIONS)
-    )
-    names = [name for name in every if not wanted or any(name.startswith(w) for w in wanted)]
-    if not names:
-        raise InvalidInputError(f"No notebook begins with {list(wanted)}; there are {every}.")
-    return names
-
-
 def _note_seconds(name: str, seconds: float) -> None:
     """Keep how long a notebook took, for README's table."""
     times = json.loads(TIMES.read_text(encoding="utf-8")) if TIMES.is_file() else {}
@@ -373,17 +319,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     write = sys.stdout.write
     try:
-        names = _names(NOTEBOOKS, options.names)
+        names = source_names(NOTEBOOKS, options.names)
         if options.check:
             faults = [fault for name in names for fault in check(name)]
             faults += [
                 f"{path.name} is out of step with its source; run `make notebooks`."
-                for path in build_exercises(options.names, folder=NOTEBOOKS, write=False)
+                for path in build_exercises(NOTEBOOKS, options.names, write=False)
             ]
             write("\n".join([*faults, f"{len(names)} notebooks checked, {len(faults)} faults\n"]))
             return 1 if faults else 0
         if not options.dry_run:
-            for path in build_exercises(options.names, folder=NOTEBOOKS):
+            for path in build_exercises(NOTEBOOKS, options.names):
                 write(f"{path.stem}: written\n")
         if options.exercises:
             return 0

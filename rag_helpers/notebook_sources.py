@@ -14,8 +14,9 @@ in their place, so the two cannot drift apart. The module runs no cell.
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -25,9 +26,12 @@ __all__ = [
     "LANGUAGE",
     "SOLUTIONS",
     "Notebook",
+    "build_exercises",
     "cut_exercises",
     "exercise_notebooks",
     "read_source",
+    "replace_file",
+    "source_names",
 ]
 
 LANGUAGE = {"name": "python", "file_extension": ".py", "mimetype": "text/x-python"}
@@ -74,6 +78,30 @@ def read_source(path: Path) -> Notebook:
     }
     notebook.nbformat, notebook.nbformat_minor = 4, 5
     return notebook
+
+
+def source_names(folder: Path, wanted: Sequence[str] = ()) -> list[str]:
+    """Return the stems of the sources that are executed; those of exercises are not.
+
+    Parameters
+    ----------
+    folder : Path
+        The notebooks' folder.
+    wanted : sequence of str
+        First letters of names; by default all.
+
+    Raises
+    ------
+    InvalidInputError
+        If no source begins so.
+    """
+    every = sorted(
+        path.stem for path in (folder / "source").glob("*.py") if not path.stem.endswith(SOLUTIONS)
+    )
+    names = [name for name in every if not wanted or any(name.startswith(w) for w in wanted)]
+    if not names:
+        raise InvalidInputError(f"No notebook begins with {list(wanted)}; there are {every}.")
+    return names
 
 
 def cut_exercises(code: str, form: Form, *, where: str = "a cell") -> str:
@@ -170,3 +198,53 @@ def exercise_notebooks(source: Path) -> Iterator[tuple[Path, str]]:
             first = notebook.cells[0]
             first.source = first.source.replace("Exercises", "Solutions", 1)
         yield folder / form / f"{stem}_{form}.ipynb", nbformat.writes(notebook) + "\n"
+
+
+def replace_file(target: Path, content: bytes) -> None:
+    """Write a file whole, or leave the one that is there.
+
+    Parameters
+    ----------
+    target : Path
+        Its folder is made when missing.
+    content : bytes
+        What it will hold.
+    """
+    target.parent.mkdir(exist_ok=True)
+    temporary = target.with_suffix(target.suffix + ".new")
+    with temporary.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(target)
+
+
+def build_exercises(folder: Path, wanted: Sequence[str] = (), *, write: bool = True) -> list[Path]:
+    """Write the exercises and the solutions notebooks; no cell is run.
+
+    Parameters
+    ----------
+    folder : Path
+        The notebooks' folder.
+    wanted : sequence of str
+        First letters of names; by default all.
+    write : bool, default True
+        Whether to write what differs, or only to look.
+
+    Returns
+    -------
+    list of Path
+        The notebooks that were, or are, out of step with their sources.
+    """
+    out_of_step = []
+    for source in sorted((folder / "source").glob(f"*{SOLUTIONS}.py")):
+        if wanted and not any(source.stem.startswith(each) for each in wanted):
+            continue
+        for path, text in exercise_notebooks(source):
+            content = text.encode()
+            if path.is_file() and path.read_bytes() == content:
+                continue
+            out_of_step.append(path)
+            if write:
+                replace_file(path, content)
+    return out_of_step
