@@ -28,9 +28,9 @@ from rag_helpers.notebook_sources import (
     LANGUAGE,
     Notebook,
     build_exercises,
+    list_sources,
     read_source,
     replace_file,
-    source_names,
 )
 from rag_helpers.widget_pictures import WIDGET_VIEW, find_chromium, render_html, take_picture
 
@@ -319,7 +319,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     write = sys.stdout.write
     try:
-        names = source_names(NOTEBOOKS, options.names)
+        names = list_sources(NOTEBOOKS, options.names)
         if options.check:
             faults = [fault for name in names for fault in check(name)]
             faults += [

@@ -29,9 +29,9 @@ __all__ = [
     "build_exercises",
     "cut_exercises",
     "exercise_notebooks",
+    "list_sources",
     "read_source",
     "replace_file",
-    "source_names",
 ]
 
 LANGUAGE = {"name": "python", "file_extension": ".py", "mimetype": "text/x-python"}
@@ -80,7 +80,7 @@ def read_source(path: Path) -> Notebook:
     return notebook
 
 
-def source_names(folder: Path, wanted: Sequence[str] = ()) -> list[str]:
+def list_sources(folder: Path, wanted: Sequence[str] = ()) -> list[str]:
     """Return the stems of the sources that are executed; those of exercises are not.
 
     Parameters

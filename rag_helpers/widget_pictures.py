@@ -229,7 +229,13 @@ def _render_control(name: str, state: Mapping[str, Any]) -> str:
 def _render_choice(name: str, state: Mapping[str, Any]) -> str:
     options = [str(option) for option in state.get("_options_labels", [])]
     chosen = state.get("index")
-    if name == "ToggleButtons" or name == "RadioButtons":
+    if name == "RadioButtons":
+        lines = "".join(
+            f"<div>{'◉' if position == chosen else '○'} {escape(option)}</div>"
+            for position, option in enumerate(options)
+        )
+        return f"<div class='column'>{lines}</div>"
+    if name == "ToggleButtons":
         return "".join(
             f"<span class='button{' chosen' if position == chosen else ''}'>{escape(option)}</span>"
             for position, option in enumerate(options)

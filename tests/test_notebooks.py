@@ -3,9 +3,9 @@
 import pytest
 
 from rag_helpers.notebook_builder import NOTEBOOKS, build
-from rag_helpers.notebook_sources import source_names
+from rag_helpers.notebook_sources import list_sources
 
-NAMES = source_names(NOTEBOOKS)
+NAMES = list_sources(NOTEBOOKS)
 
 
 def test_every_step_has_a_notebook():

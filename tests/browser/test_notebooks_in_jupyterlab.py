@@ -8,11 +8,11 @@ from playwright.sync_api import expect
 
 from browser.conftest import IMAGES, faults
 from rag_helpers.notebook_builder import NOTEBOOKS, WIDGET_VIEW, build
-from rag_helpers.notebook_sources import source_names
+from rag_helpers.notebook_sources import list_sources
 
 pytestmark = pytest.mark.browser
 
-NAMES = source_names(NOTEBOOKS)
+NAMES = list_sources(NOTEBOOKS)
 EVIL = "<img src=x onerror=window.attacked=true>"
 TOY = f"""\
 # %% [markdown]
