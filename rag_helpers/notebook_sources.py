@@ -210,7 +210,7 @@ def replace_file(target: Path, content: bytes) -> None:
     content : bytes
         What it will hold.
     """
-    target.parent.mkdir(exist_ok=True)
+    target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_suffix(target.suffix + ".new")
     with temporary.open("wb") as file:
         file.write(content)

@@ -107,7 +107,8 @@ def render_progress(progress: Progress) -> str:
         cells = "".join(_cell(one, progress.exercises.get(one.id, Done())) for one in exercises)
         rows.append(f"<tr><th scope='row' style='text-align:left'>Notebook {step}</th>{cells}</tr>")
     return (
-        "<div style='overflow-x:auto'><table style='border-spacing:4px;border-collapse:separate'>"
+        "<div style='overflow-x:auto'>"
+        "<table style='font:inherit;border-spacing:4px;border-collapse:separate'>"
         f"<caption style='text-align:left'>Exercises done: {done} of {total}</caption>"
         f"{''.join(rows)}</table></div>"
     )
