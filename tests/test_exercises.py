@@ -240,15 +240,11 @@ def test_a_pause_by_the_learner_is_passed_on():
 
 
 def test_an_answer_may_change_what_it_was_given():
-    def fuse(lists, constant=60):
-        score = {}
-        for ranking in lists:
-            for rank in range(1, len(ranking) + 1):
-                name = ranking.pop(0)
-                score[name] = score.get(name, 0) + 1 / (constant + rank)
-        return sorted(score, key=lambda name: -score[name])
+    def nearest(vectors, question, k):
+        vectors -= question
+        return (vectors**2).sum(axis=1).argsort(kind="stable")[:k]
 
-    assert exercises.check_3_2(fuse).passed
+    assert exercises.check_1_2(nearest).passed
 
 
 @pytest.mark.seconds
