@@ -241,8 +241,9 @@ def test_a_pause_by_the_learner_is_passed_on():
 
 def test_an_answer_may_change_what_it_was_given():
     def nearest(vectors, question, k):
-        vectors -= question
-        return (vectors**2).sum(axis=1).argsort(kind="stable")[:k]
+        order = ((vectors - question) ** 2).sum(axis=1).argsort(kind="stable")[:k]
+        vectors[:] = 0
+        return order
 
     assert exercises.check_1_2(nearest).passed
 
