@@ -182,8 +182,8 @@ def check_4_4(read: Attempt) -> None:
             f"For {question!r} the answer {show(got)} does not stand in the passage. This reader "
             "may quote, and not invent.",
         )
-        right += contains_answer(got, answers)
-        guessed += contains_answer(" ".join(passage.split()[:_MOST_WORDS]), answers)
+        right += int(contains_answer(got, answers))
+        guessed += int(contains_answer(" ".join(passage.split()[:_MOST_WORDS]), answers))
     require(
         right >= guessed + 4,
         f"Your answers hold the known one in {right} of {len(_exam())} questions; the first "

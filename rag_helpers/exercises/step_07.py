@@ -136,7 +136,7 @@ def check_7_3(serve: Attempt) -> None:
     for arrivals, seconds, size, wanted, why in cases:
         got = list(serve(arrivals, seconds, size))
         same = len(got) == len(wanted) and all(
-            (a == b) if b == 429 else (a != 429 and abs(a - b) < 1e-9)  # type: ignore[operator]
+            (a == b) if b == 429 else (a != 429 and abs(a - b) < 1e-9)
             for a, b in zip(got, wanted, strict=True)
         )
         require(
