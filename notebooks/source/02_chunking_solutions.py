@@ -123,7 +123,7 @@ check_2_3(cut_by_words)
 #
 # Write a function from a `Document` to a list of `Chunk`. The check cuts four help topics with it.
 # Offsets must hold and no word may be lost; a chunk has at most 200 words, and 120 in the mean; and
-# 80 % of the evidence of the train questions about these topics must stand whole in a chunk.
+# 90 % of the evidence of the train questions about these topics must stand whole in a chunk.
 # `Chunk(text, source, start, end)` is what a chunk needs.
 
 # %%

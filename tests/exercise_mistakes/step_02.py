@@ -110,6 +110,10 @@ def ten_words_each(document):
     return _every(document, 10)
 
 
+def every_hundred_words(document):
+    return _every(document, 100)
+
+
 def a_little_too_long(document):
     return _every(document, 180)
 
@@ -154,6 +158,7 @@ MISTAKES = {
     "2.4": [
         (whole_document, "The longest chunk has"),
         (ten_words_each, "The offsets hold, but only"),
+        (every_hundred_words, "stands whole in a chunk"),
         (a_little_too_long, "words in the mean"),
         (joined_again, "not what stands between its offsets"),
         (without_short_lines, "is in no chunk"),
