@@ -6,12 +6,16 @@ import json
 import re
 import subprocess
 import sys
+import tempfile
 import textwrap
+from pathlib import Path
 
 import nbformat
 import numpy as np
 import pytest
 from exercise_mistakes import MISTAKES
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from rag_helpers import exercises
 from rag_helpers.errors import InvalidInputError
@@ -294,6 +298,7 @@ def test_tries_are_counted_and_the_first_pass_stays(file):
         b'{"version": 1, "exercises": {"2.1": {"tries": "1", "first_passed": null}}}',
         b'{"version": 1, "exercises": {"2.1": {"tries": 1, "first_passed": "never"}}}',
         b"[" * 100_000,
+        b'{"version": Infinity, "exercises": {}}',
     ],
 )
 def test_a_damaged_file_is_set_aside_with_a_sentence(file, content):
@@ -305,6 +310,38 @@ def test_a_damaged_file_is_set_aside_with_a_sentence(file, content):
     assert aside.read_bytes() == content
     assert load_progress().exercises["2.1"].tries == 1
     assert record("2.1", passed=True) == ""
+
+
+LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=30)
+VALUES = st.recursive(
+    LEAVES,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["1.1", "tries", "first_passed", "exercises", "version", "x"]),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=8,
+)
+
+
+@settings(deadline=None)
+@given(st.dictionaries(st.sampled_from(["version", "exercises"]), VALUES) | VALUES)
+def test_whatever_the_file_holds_reading_it_never_raises(value):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "progress.json")
+        path.write_text(json.dumps(value))
+        render_progress(load_progress(path))
+        path.write_text(json.dumps({"version": 1, "exercises": value}))
+        assert progress_text(path).startswith(("0 of 28", "1 of 28"))
+
+
+def test_a_folder_in_place_of_the_file_is_one_sentence(file):
+    file.mkdir(parents=True)
+    assert "cannot be read" in record("2.1", passed=True)
+    assert "cannot be read" in ProgressBoard().status.value
 
 
 def test_a_newer_file_is_left_as_it_is(file):

@@ -112,7 +112,7 @@ def load_progress(path: Path | None = None) -> Progress:
         )
     except OSError as error:
         return Progress(note=f"Progress cannot be read from {file} ({error.strerror}).")
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError):
         return Progress(note=_set_aside(file))
 
 

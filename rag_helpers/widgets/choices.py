@@ -96,7 +96,8 @@ class ChoiceBox(ipw.VBox):
 
     def _row(self, place: int) -> ipw.VBox:
         choice = self._choices[place]
-        number = f"{place + 1}. " if len(self._choices) > 1 else ""
+        several = len(self._choices) > 1
+        number = f"{place + 1}. " if several else ""
         question = ipw.HTML(
             "<p style='line-height:1.4;margin:8px 0 0'>"
             f"<b>{number}{escape(choice.question)}</b></p>"
@@ -106,7 +107,11 @@ class ChoiceBox(ipw.VBox):
             value=None,
             layout={"width": "98%"},
         )
-        button = ipw.Button(description="Check", tooltip="Say whether this is right, and why")
+        button = ipw.Button(
+            # Told apart by a screen reader, which reads buttons without what stands above them.
+            description=f"Check {place + 1}" if several else "Check",
+            tooltip="Say whether this is right, and why",
+        )
         explanation = ipw.HTML(render_status(""))
         button.on_click(lambda _: self.check(place))
         # An explanation beside another choice misleads.
