@@ -198,6 +198,7 @@ for question, answer in served.items():
 # %%
 from rag_helpers.exercises.capstone import write_report
 
+command = f"python -m rag_helpers evaluate --gold gold.jsonl --corpus documents --k {best_k}"
 write_report(
     home / "report.ipynb",
     title="My assistant",
@@ -206,9 +207,9 @@ write_report(
     gold=gold,
     reports={f"best sentence, k = {k}": report for k, report in by_k.items()} | reports,
     chosen=name,
-    reason="It contains the answer most often; read the intervals before relying on that.",
+    reason=f"At k = {best_k} no other reader contains the answer more often; mind the intervals.",
     served=served,
-    command="python -m rag_helpers evaluate --gold gold.jsonl --corpus documents",
+    command=command + (" --generator extractive" if name.startswith("best") else ""),
 )
 print((home / "report.ipynb").stat().st_size, "bytes in", home / "report.ipynb")
 
