@@ -89,11 +89,15 @@ def _run_stages(options: argparse.Namespace) -> int:
 
 def _notebooks(options: argparse.Namespace) -> int:
     INSTALLATION.install(dev=True)
-    return INSTALLATION.run(["rag_helpers.notebook_builder", *options.names])
+    more = ["--exercises"] if options.exercises else []
+    return INSTALLATION.run(["rag_helpers.notebook_builder", *options.names, *more])
 
 
 def _notebooks_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("names", nargs="*", help="beginnings of names, such as 02; default: all")
+    parser.add_argument(
+        "--exercises", action="store_true", help="write exercises and solutions alone; run nothing"
+    )
 
 
 def _clean(options: argparse.Namespace) -> int:

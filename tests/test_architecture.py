@@ -26,8 +26,9 @@ ORDER = (
     ("retriever",),
     ("pipeline",),
     ("fine_tuning", "optimization", "deployment"),
-    ("plots", "widget_pictures"),
+    ("plots", "widget_pictures", "notebook_sources"),
     ("widgets", "notebook_builder"),
+    ("exercises",),
     ("commands",),
     ("__main__",),
 )

@@ -528,9 +528,15 @@ except urllib.error.URLError as error:
 #
 # with the same gaps: queue, limits and key would be yours to add.
 #
-# **Think about it.** The int8 variant is faster. Who would notice that its answers changed, if
-# nobody had counted?
-#
+# **Think about it.** Choose an answer, press *Check*, and read why.
+# The [exercises](exercises/07_deployment_exercises.ipynb) to this notebook check themselves.
+
+# %%
+from rag_helpers.widgets import build_choice_box
+
+build_choice_box("07_deployment")
+
+# %% [markdown]
 # ## Main take-away
 #
 # - Report a speed only with its quality beside it; "faster" may mean "wrong".

@@ -8,10 +8,11 @@ from playwright.sync_api import expect
 
 from browser.conftest import IMAGES, faults
 from rag_helpers.notebook_builder import NOTEBOOKS, WIDGET_VIEW, build
+from rag_helpers.notebook_sources import list_sources
 
 pytestmark = pytest.mark.browser
 
-NAMES = sorted(path.stem for path in (NOTEBOOKS / "source").glob("[0-9][0-9]_*.py"))
+NAMES = list_sources(NOTEBOOKS)
 EVIL = "<img src=x onerror=window.attacked=true>"
 TOY = f"""\
 # %% [markdown]
