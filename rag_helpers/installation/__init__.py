@@ -5,14 +5,16 @@ The package knows nothing of the seven steps, and imports no installed package.
 """
 
 from rag_helpers.installation.programs import Stage, clean, open_lab, run_stages, stages
-from rag_helpers.installation.venv import Installation, InstallationError
+from rag_helpers.installation.venv import CPU_WHEELS, Installation, InstallationError, say
 
 __all__ = [
+    "CPU_WHEELS",
     "Installation",
     "InstallationError",
     "Stage",
     "clean",
     "open_lab",
     "run_stages",
+    "say",
     "stages",
 ]

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from rag_helpers.errors import RagError
 
-__all__ = ["Installation", "InstallationError", "say"]
+__all__ = ["CPU_WHEELS", "Installation", "InstallationError", "say"]
 
 CPU_WHEELS = "https://download.pytorch.org/whl/cpu"
 LIBRARIES = "requirements.txt"
