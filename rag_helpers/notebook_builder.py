@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from rag_helpers.errors import InvalidInputError, RagError
+from rag_helpers.publishing import add_colab, read_address
 from rag_helpers.widget_pictures import WIDGET_VIEW, find_chromium, render_html, take_picture
 
 __all__ = ["NotebookError", "build", "check", "freeze_widgets", "main", "read_source"]
@@ -56,7 +57,8 @@ class NotebookError(RagError):
 def read_source(path: Path) -> Notebook:
     """Turn a percent-format source into a notebook without outputs.
 
-    Cell ids are their positions, so that a rebuild changes nothing but outputs.
+    Cell ids are their positions, so that a rebuild changes nothing but outputs. Behind the title
+    comes the cell that Google Colab needs.
 
     Parameters
     ----------
@@ -77,6 +79,7 @@ def read_source(path: Path) -> Notebook:
     if not path.is_file():
         raise InvalidInputError(f"{path} is not there; name one of {path.parent}.")
     notebook = jupytext.read(path, fmt="py:percent")
+    _add_colab(notebook, path.stem)
     for position, cell in enumerate(notebook.cells):
         cell.id = f"cell-{position:03d}"
         cell.metadata.pop("lines_to_next_cell", None)
@@ -86,6 +89,18 @@ def read_source(path: Path) -> Notebook:
     }
     notebook.nbformat, notebook.nbformat_minor = 4, 5
     return notebook
+
+
+def _add_colab(notebook: Notebook, name: str) -> None:
+    """Put in what the notebook needs on Google Colab: it depends on where it is published."""
+    import nbformat.v4
+
+    cells = [(cell.cell_type, cell.source) for cell in notebook.cells]
+    if not cells or cells[0][0] != "markdown":
+        return
+    add_colab(cells, read_address(), name)
+    notebook.cells[0].source = cells[0][1]
+    notebook.cells.insert(1, nbformat.v4.new_code_cell(cells[1][1]))
 
 
 @contextmanager
