@@ -18,7 +18,7 @@ PACKAGE = ROOT / "rag_helpers"
 ORDER = (
     ("errors",),
     ("installation", "records"),
-    ("environment",),
+    ("environment", "workshop"),
     ("models",),
     ("corpus", "chunking", "prompting", "evaluation"),
     ("embedding", "index"),
@@ -26,7 +26,7 @@ ORDER = (
     ("retriever",),
     ("pipeline",),
     ("fine_tuning", "optimization", "deployment"),
-    ("plots", "widget_pictures"),
+    ("plots", "widget_pictures", "publishing"),
     ("widgets", "notebook_builder"),
     ("commands",),
     ("__main__",),

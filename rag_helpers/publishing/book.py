@@ -98,10 +98,14 @@ def _lay_out(root: Path, source: Path) -> None:
         source / "notebooks" / "figures",
         ignore=shutil.ignore_patterns("*.py", "__pycache__"),
     )
-    for name in (*DOCUMENTS, *FILES):
+    for name in FILES:
         shutil.copyfile(root / name, source / name)
-    for path in (*notebooks, *(root / "notebooks" / name for name in IN_NOTEBOOKS)):
+    for path in notebooks:
         shutil.copyfile(path, source / "notebooks" / path.name)
+    for name in (*DOCUMENTS, *(f"notebooks/{name}" for name in IN_NOTEBOOKS)):
+        text = (root / name).read_text(encoding="utf-8")
+        # README is the first page here, under the name by which servers look for it.
+        (source / name).write_text(text.replace("README.md)", "index.md)"), encoding="utf-8")
     beside = [f"notebooks/{name.removesuffix('.md')}" for name in IN_NOTEBOOKS]
     about = [name.removesuffix(".md") for name in DOCUMENTS]
     index = (root / "README.md").read_text(encoding="utf-8")
@@ -109,5 +113,4 @@ def _lay_out(root: Path, source: Path) -> None:
         caption="The seven steps", pages="\n".join(f"notebooks/{path.stem}" for path in notebooks)
     )
     index += _CONTENTS.format(caption="Beside them", pages="\n".join([*beside, *about]))
-    # README links to itself by name from elsewhere; here it is the first page.
     (source / "index.md").write_text(index, encoding="utf-8")

@@ -150,19 +150,21 @@ def _draw(slide: Slide, folder: Path) -> str:
     text = markdown.render(_FIGURE.sub("", slide.text))
     # Pages that the notebook links to are not beside the slides.
     text = _PAGE_LINK.sub(r"\1", text)
-    media = [
-        f'<img alt="{escape(alt)}" src="data:image/svg+xml;base64,{data}">' for alt, data in figures
-    ]
+    banners = "".join(
+        f'<img class="banner" alt="{escape(alt)}" src="data:image/svg+xml;base64,{data}">'
+        for alt, data in figures
+    )
+    side = ""
     for data in slide.pictures[:1]:
         alt = f"What the cell drew: {slide.title}"
-        media.append(f'<img alt="{escape(alt)}" src="data:image/png;base64,{data}">')
-    printed = _cut(slide.printed)
-    side = "".join(media) + (f"<pre class='printed'>{escape(printed)}</pre>" if printed else "")
+        side += f'<img alt="{escape(alt)}" src="data:image/png;base64,{data}">'
+    if printed := _cut(slide.printed):
+        side += f"<pre>{escape(printed)}</pre>"
     code = f"<pre class='code'>{escape(slide.code)}</pre>" if slide.code else ""
-    classes = "slide wide" if not side else "slide"
+    classes = "slide" if side else "slide wide"
     return (
-        f"<section class='{classes}' tabindex='-1'><h2>{escape(slide.title)}</h2>"
-        f"<div class='text'>{text}{code}</div><div class='side'>{side}</div></section>"
+        f"<section class='{classes}' tabindex='-1'><h2>{escape(slide.title)}</h2>{banners}"
+        f"<div class='text'>{text}</div><div class='side'>{side}</div>{code}</section>"
     )
 
 
