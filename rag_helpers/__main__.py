@@ -106,36 +106,6 @@ def _clean_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--all", action="store_true", help="delete .venv as well")
 
 
-def _check(options: argparse.Namespace) -> int:
-    from rag_helpers.environment import CheckResult, check_environment, decode_table, summarize
-
-    if options.decode:
-        lines, all_ready = decode_table(options.decode)
-        print("\n".join(lines))
-        return 0 if all_ready else 1
-    results = check_environment()
-    # Other Pythons may have the packages too (conda, Colab): then .venv does not matter.
-    if INSTALLATION.is_current or not _has_packages():
-        reason = INSTALLATION.reason_to_install()
-        cure = f"Run `{PROGRAM} install`." if reason else ""
-        results.insert(0, CheckResult(".venv", not reason, reason or "in step", cure))
-    width = max(len(result.name) for result in results)
-    if options.all:
-        for result in results:
-            line = f"{'OK' if result.ok else 'FAIL':<5}{result.name:<{width}}  {result.detail}"
-            print(f"{line}  -> {result.cure}" if result.cure else line)
-    else:
-        print("\n".join(summarize(results)))
-    return 0 if all(result.ok for result in results) else 1
-
-
-def _check_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--all", action="store_true", help="a line for each check, none left out")
-    parser.add_argument(
-        "--decode", nargs="+", metavar="CODE", help="read the codes that participants sent"
-    )
-
-
 COMMANDS = (
     Command(
         "install",
@@ -149,8 +119,8 @@ COMMANDS = (
     Command(
         "check",
         "say whether the course runs on this machine, and the cure where it does not",
-        _check,
-        _check_options,
+        lambda options: commands.check(INSTALLATION, options, has_packages=_has_packages()),
+        commands.add_check_options,
         "Exit code 1 when a line says FAIL, or a code does. It ends with a short code that tells\n"
         "a teacher what is lacking, and nothing about you. For lint, types and tests: check-code.",
     ),

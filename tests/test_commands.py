@@ -13,7 +13,6 @@ from rag_helpers.commands.results import (
     RESULTS,
     ROOT,
     render_details,
-    render_summary,
 )
 from rag_helpers.index import ChunkIndex
 from rag_helpers.pipeline import RagPipeline, load_pipeline

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from rag_helpers.commands.adapters import adapters, add_adapters_options
 from rag_helpers.commands.ask import add_ask_options, ask
+from rag_helpers.commands.check import add_check_options, check
 from rag_helpers.commands.evaluate import add_evaluate_options, evaluate
 from rag_helpers.commands.index import add_index_options, index
 from rag_helpers.commands.results import results
@@ -26,6 +27,7 @@ __all__ = [
     "adapters",
     "add_adapters_options",
     "add_ask_options",
+    "add_check_options",
     "add_evaluate_options",
     "add_index_options",
     "add_serve_options",
@@ -33,6 +35,7 @@ __all__ = [
     "add_workshop_options",
     "ask",
     "book",
+    "check",
     "evaluate",
     "index",
     "results",
