@@ -79,7 +79,7 @@ def read_source(path: Path) -> Notebook:
     if not path.is_file():
         raise InvalidInputError(f"{path} is not there; name one of {path.parent}.")
     notebook = jupytext.read(path, fmt="py:percent")
-    _add_colab(notebook, path.stem)
+    add_colab(notebook, read_address(), path.stem)
     for position, cell in enumerate(notebook.cells):
         cell.id = f"cell-{position:03d}"
         cell.metadata.pop("lines_to_next_cell", None)
@@ -89,18 +89,6 @@ def read_source(path: Path) -> Notebook:
     }
     notebook.nbformat, notebook.nbformat_minor = 4, 5
     return notebook
-
-
-def _add_colab(notebook: Notebook, name: str) -> None:
-    """Put in what the notebook needs on Google Colab: it depends on where it is published."""
-    import nbformat.v4
-
-    cells = [(cell.cell_type, cell.source) for cell in notebook.cells]
-    if not cells or cells[0][0] != "markdown":
-        return
-    add_colab(cells, read_address(), name)
-    notebook.cells[0].source = cells[0][1]
-    notebook.cells.insert(1, nbformat.v4.new_code_cell(cells[1][1]))
 
 
 @contextmanager

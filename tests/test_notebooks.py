@@ -8,7 +8,7 @@ NAMES = sorted(path.stem for path in (NOTEBOOKS / "source").glob("[0-9][0-9]_*.p
 
 
 def test_every_step_has_a_notebook():
-    assert {name[:2] for name in NAMES} == {"01", "02", "03", "04", "05", "06", "07"}
+    assert {name[:2] for name in NAMES} >= {"01", "02", "03", "04", "05", "06", "07"}
 
 
 @pytest.mark.notebooks

@@ -102,10 +102,17 @@ def test_the_badge_is_a_picture_of_our_own():
 
 
 def test_the_cell_comes_behind_the_title_and_the_badge_stands_in_it():
-    cells = [("markdown", "# Title"), ("code", "1")]
-    add_colab(cells, SOMEWHERE, "02_chunking")
-    assert cells[0][1].startswith("# Title\n\n[![Open in Colab]")
-    assert cells[1] == ("code", colab_cell(SOMEWHERE)) and cells[2] == ("code", "1")
+    from nbformat import v4
+
+    cells = [v4.new_markdown_cell("# Title"), v4.new_code_cell("1")]
+    notebook = v4.new_notebook(cells=cells)
+    add_colab(notebook, SOMEWHERE, "02_chunking")
+    assert notebook.cells[0].source.startswith("# Title\n\n[![Open in Colab]")
+    sources = [cell.source for cell in notebook.cells[1:]]
+    assert sources == [colab_cell(SOMEWHERE), "1"]
+    untitled = v4.new_notebook(cells=[v4.new_code_cell("1")])
+    add_colab(untitled, SOMEWHERE, "02_chunking")
+    assert len(untitled.cells) == 1
 
 
 @pytest.mark.parametrize("name", STEMS)

@@ -7,10 +7,13 @@ through `rag_helpers.publishing.on_colab`.
 
 from __future__ import annotations
 
+from typing import Any, TypeAlias
+
 from rag_helpers.publishing.address import Address
 
 __all__ = ["add_colab", "colab_badge", "colab_cell", "readme_block"]
 
+Notebook: TypeAlias = Any  # nbformat's NotebookNode: a dictionary with attributes
 _FROM_ZIP = """\
     for file in Path.cwd().glob("*.zip"):
         shutil.unpack_archive(file, ".")
@@ -94,30 +97,33 @@ def colab_badge(address: Address, notebook: str) -> str:
     return f"[![Open in Colab](figures/open_in_colab.svg)]({address.in_colab(notebook)})"
 
 
-def add_colab(cells: list[tuple[str, str]], address: Address, notebook: str) -> None:
-    """Put the cell behind the first one, and the badge at that one's end.
+def add_colab(notebook: Notebook, address: Address, name: str) -> None:
+    """Put the cell behind the notebook's title, and the badge at that one's end.
 
     Parameters
     ----------
-    cells : list of (str, str)
-        Kind (``"markdown"`` or ``"code"``) and source of each cell; changed in place. The first
-        is the notebook's title.
+    notebook : NotebookNode
+        Changed in place; one that does not begin with a title stays as it is.
     address : Address
         Where the notebook is published.
-    notebook : str
+    name : str
         Its stem.
 
     Examples
     --------
-    >>> cells = [("markdown", "# Title"), ("code", "1 + 1")]
-    >>> add_colab(cells, Address("", ""), "01_setup")
-    >>> [kind for kind, _ in cells]
-    ['markdown', 'code', 'code']
+    >>> from nbformat import v4
+    >>> notebook = v4.new_notebook(cells=[v4.new_markdown_cell("# Title")])
+    >>> add_colab(notebook, Address("", ""), "01_setup")
+    >>> [cell.cell_type for cell in notebook.cells]
+    ['markdown', 'code']
     """
-    kind, text = cells[0]
-    if badge := colab_badge(address, notebook):
-        cells[0] = (kind, f"{text}\n\n{badge}")
-    cells.insert(1, ("code", colab_cell(address)))
+    from nbformat.v4 import new_code_cell
+
+    if not notebook.cells or notebook.cells[0].cell_type != "markdown":
+        return
+    if badge := colab_badge(address, name):
+        notebook.cells[0].source += f"\n\n{badge}"
+    notebook.cells.insert(1, new_code_cell(colab_cell(address)))
 
 
 def readme_block(address: Address, notebooks: list[str]) -> str:
