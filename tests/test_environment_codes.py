@@ -105,7 +105,7 @@ def test_any_text_is_read_or_refused_in_a_sentence(text):
     try:
         machine = decode(text)
     except InvalidInputError as error:
-        assert "\n" not in str(error) and str(error).count(text[:40]) <= 1
+        assert "\n" not in str(error) and len(str(error)) < 300
     else:
         assert decode(encode(machine)) == machine
 
