@@ -9,7 +9,8 @@ export RAG_QUESTION = $(value Q)
 unexport Q
 
 .DEFAULT_GOAL := help
-.PHONY: help install lab check test test-slow notebooks results ask serve adapters doctor clean
+.PHONY: help install lab check test test-slow notebooks results ask serve adapters doctor \
+        test-colab workshop book slides clean
 
 help: ## list the targets
 	@$(PYTHON) -c "import re; [print('  make %-11s %s' % m) for m in re.findall(r'(?m)^([a-z-]+):.*?## (.*)', open('Makefile', encoding='utf-8').read())]"
@@ -32,7 +33,7 @@ test-slow: ## the tests that take minutes
 notebooks: ## execute all notebooks and write them anew
 	@$(RAG) notebooks
 
-results: ## write README's results table from the measured files
+results: ## write the pages' tables from the measured files
 	@$(RAG) results
 
 ask: ## answer a question: make ask Q="What happens when I divide by zero?"
@@ -46,6 +47,18 @@ adapters: ## train the adapters of both halves; RAG_XQUAD=FILE names XQuAD's Eng
 
 doctor: ## report what works on this machine, and the cure for what does not
 	@$(RAG) check
+
+test-colab: ## notebooks and widgets on Colab's versions; OLDEST=1: on the oldest supported
+	@$(RAG) test-colab $(if $(OLDEST),--oldest)
+
+workshop: ## one folder to install from without a network; FOR="linux windows macos-arm64"
+	@$(RAG) workshop $(foreach name,$(FOR),--platform $(name))
+
+book: ## notebooks and documents as a searchable site in build/book
+	@$(RAG) book
+
+slides: ## slides from the notebooks in build/slides
+	@$(RAG) slides
 
 clean: ## delete caches and build leftovers; .venv stays
 	@$(RAG) clean

@@ -110,24 +110,6 @@ def _clean_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--all", action="store_true", help="delete .venv as well")
 
 
-def _check(options: argparse.Namespace) -> int:
-    from rag_helpers.environment import CheckResult, check_environment
-
-    results = check_environment()
-    # Other Pythons may have the packages too (conda, Colab): then .venv does not matter.
-    if INSTALLATION.is_current or not _has_packages():
-        reason = INSTALLATION.reason_to_install()
-        cure = f"Run `{PROGRAM} install`." if reason else ""
-        results.insert(0, CheckResult(".venv", not reason, reason or "in step", cure))
-    width = max(len(result.name) for result in results)
-    for result in results:
-        line = f"{'OK' if result.ok else 'FAIL':<5}{result.name:<{width}}  {result.detail}"
-        print(f"{line}  -> {result.cure}" if result.cure else line)
-    failed = sum(not result.ok for result in results)
-    print(f"{failed} of {len(results)} checks failed." if failed else "All is well.")
-    return 1 if failed else 0
-
-
 COMMANDS = (
     Command(
         "install",
@@ -140,9 +122,11 @@ COMMANDS = (
     Command("lab", "open the notebooks in JupyterLab (installs first)", _lab, _lab_options),
     Command(
         "check",
-        "report what works on this machine, and the cure for what does not",
-        _check,
-        more="Exit code 1 when a line says FAIL. For lint, types and tests see check-code.",
+        "say whether the course runs on this machine, and the cure where it does not",
+        lambda options: commands.check(INSTALLATION, options, has_packages=_has_packages()),
+        commands.add_check_options,
+        "Exit code 1 when a line says FAIL, or a code does. It ends with a short code that tells\n"
+        "a teacher what is lacking, and nothing about you. For lint, types and tests: check-code.",
     ),
     Command(
         "ask",
@@ -208,7 +192,34 @@ COMMANDS = (
         _notebooks_options,
         f"Example: {PROGRAM} notebooks 02 03",
     ),
-    Command("results", "write README's results table from the measured files", commands.results),
+    Command(
+        "test-colab",
+        "run notebooks and widgets on the versions that Google Colab ships",
+        lambda options: commands.test_colab(INSTALLATION, options),
+        commands.add_test_colab_options,
+        "Makes .venv-colab, or .venv-oldest with --oldest; several GB: torch comes with CUDA.",
+    ),
+    Command(
+        "workshop",
+        "build one folder from which a room installs the course without a network",
+        lambda options: commands.workshop(INSTALLATION, options),
+        commands.add_workshop_options,
+        f"Examples:\n{PROGRAM} workshop\n"
+        f"{PROGRAM} workshop --platform linux --platform windows --platform macos-arm64\n"
+        f"{PROGRAM} workshop --platform windows --python 3.12 --out E:/rag-workshop\n"
+        f"{PROGRAM} workshop --out E:/rag-workshop --verify",
+    ),
+    Command(
+        "book",
+        "build the notebooks and documents as a searchable site in build/book",
+        lambda options: commands.book(INSTALLATION, options),
+    ),
+    Command(
+        "slides",
+        "draw slides from the notebooks into build/slides",
+        lambda options: commands.slides(INSTALLATION, options),
+    ),
+    Command("results", "write the pages' tables from the measured files", commands.results),
     Command("clean", "delete caches and build leftovers", _clean, _clean_options),
 )
 

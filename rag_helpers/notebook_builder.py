@@ -192,8 +192,7 @@ def _tidy_line(line: str) -> str:
     # Where something was printed in between, its last state was not overwritten.
     line = line[bar.end() :] if (bar := _BAR.match(line)) else line
     # Where this machine keeps things is nobody else's business.
-    line = line.replace(str(Path.home()), "~")
-    return _CELL_FILE.sub("<cell>", line)
+    return _CELL_FILE.sub("<cell>", line.replace(str(Path.home()), "~"))
 
 
 def _tidy(notebook: Notebook) -> None:

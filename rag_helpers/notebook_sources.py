@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from rag_helpers.errors import InvalidInputError
+from rag_helpers.publishing import add_colab, read_address
 
 __all__ = [
     "LANGUAGE",
@@ -48,7 +49,8 @@ Form: TypeAlias = Literal["exercises", "solutions"]
 def read_source(path: Path) -> Notebook:
     """Turn a percent-format source into a notebook without outputs.
 
-    Cell ids are their positions, so that a rebuild changes nothing but outputs.
+    Cell ids are their positions, so that a rebuild changes nothing but outputs. Behind the title
+    comes the cell that Google Colab needs.
 
     Parameters
     ----------
@@ -69,6 +71,8 @@ def read_source(path: Path) -> Notebook:
     if not path.is_file():
         raise InvalidInputError(f"{path} is not there; name one of {path.parent}.")
     notebook = jupytext.read(path, fmt="py:percent")
+    if not path.stem.endswith("_solutions"):
+        add_colab(notebook, read_address(), path.stem)
     for position, cell in enumerate(notebook.cells):
         cell.id = f"cell-{position:03d}"
         cell.metadata.pop("lines_to_next_cell", None)

@@ -12,10 +12,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, runtime_checkable
 
-import numpy as np
-import numpy.typing as npt
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    FloatArray: TypeAlias = npt.NDArray[np.float32]
+else:
+    # Steps 2 and 4 run where no package is installed: nothing but the type's name needs numpy.
+    FloatArray: TypeAlias = Any
 
 __all__ = [
     "Answer",
@@ -34,7 +40,6 @@ __all__ = [
     "Retriever",
 ]
 
-FloatArray: TypeAlias = npt.NDArray[np.float32]
 Metadata: TypeAlias = Mapping[str, str | int | float | bool]
 QuestionKind: TypeAlias = Literal[
     "fact", "definition", "howto", "behaviour", "error", "unanswerable"

@@ -18,7 +18,7 @@ PACKAGE = ROOT / "rag_helpers"
 ORDER = (
     ("errors",),
     ("installation", "records"),
-    ("environment",),
+    ("environment", "workshop"),
     ("models",),
     ("corpus", "chunking", "prompting", "evaluation"),
     ("embedding", "index"),
@@ -26,7 +26,8 @@ ORDER = (
     ("retriever",),
     ("pipeline",),
     ("fine_tuning", "optimization", "deployment"),
-    ("plots", "widget_pictures", "notebook_sources"),
+    ("plots", "widget_pictures", "publishing"),
+    ("notebook_sources",),
     ("widgets", "notebook_builder"),
     ("exercises",),
     ("commands",),

@@ -36,6 +36,8 @@ TEXTS = st.one_of(
     st.text(st.characters()), st.lists(st.sampled_from(PIECES), max_size=60).map("".join)
 )
 SIZES = st.integers(1, 12)
+# A new chunker joins these: what must hold for all is then proved for it.
+CHUNKERS = (split_by_words, split_by_sentences, split_by_structure)
 
 
 def count_words(text):
@@ -55,6 +57,14 @@ def check(document, chunks, *, overlaps=False):
     held = {place for chunk in chunks for place in range(chunk.start, chunk.end)}
     lost = [c for i, c in enumerate(document.text) if i not in held and not c.isspace()]
     assert lost == []
+
+
+@pytest.mark.parametrize("split", CHUNKERS)
+@given(text=TEXTS)
+@settings(deadline=None)
+def test_every_chunker_loses_nothing(split, text):
+    document = Document(text, "any")
+    check(document, split(document))
 
 
 @given(TEXTS, SIZES, st.data())
@@ -190,7 +200,7 @@ def test_text_that_is_no_document_is_refused():
 
 def test_a_document_without_words_has_no_chunks():
     document = Document(" \n\t ", "blank")
-    for split in (split_by_words, split_by_sentences, split_by_structure):
+    for split in CHUNKERS:
         assert split(document) == []
     assert split_by_tokens(document, count_tokens=len) == []
 
@@ -343,7 +353,7 @@ def test_hostile_texts_are_cut_in_reasonable_time():
         "a\n" * 99_999,
     ):
         document = Document(text, "hostile")
-        for split in (split_by_words, split_by_sentences, split_by_structure):
+        for split in CHUNKERS:
             split(document)
     blob = Document("x" * 300_000, "blob")
     assert len(split_by_tokens(blob, count_tokens=len, max_tokens=300)) == 1000

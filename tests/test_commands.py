@@ -13,7 +13,6 @@ from rag_helpers.commands.results import (
     RESULTS,
     ROOT,
     render_details,
-    render_summary,
 )
 from rag_helpers.index import ChunkIndex
 from rag_helpers.pipeline import RagPipeline, load_pipeline
@@ -340,16 +339,18 @@ def test_results_are_put_between_their_marks_and_nowhere_else(monkeypatch, tmp_p
     pages = [tmp_path / name for name in PAGES]
     old = "before\n<!-- results -->\nold\n<!-- /results -->\nafter\n"
     for page in pages:
+        page.parent.mkdir(exist_ok=True)
         page.write_text(old)
     assert main(["results"]) == 0
-    for page, render in zip(pages, (render_summary, render_details), strict=True):
+    for page, render in zip(pages, PAGES.values(), strict=True):
         text = page.read_text(encoding="utf-8")
         assert text == f"before\n<!-- results -->\n{render()}\n<!-- /results -->\nafter\n"
-    assert capsys.readouterr().out.count("was brought in step") == 2
+    assert capsys.readouterr().out.count("was brought in step") == len(PAGES)
     assert main(["results"]) == 0
-    assert capsys.readouterr().out.count("is in step") == 2
-    # A page without marks stays as it is, and so does the other.
-    pages[0].write_text(old)
+    assert capsys.readouterr().out.count("is in step") == len(PAGES)
+    # A page without marks stays as it is, and so do the others.
+    for page in pages:
+        page.write_text(old)
     pages[1].write_text("no marks")
     assert main(["results"]) == 2
-    assert [page.read_text() for page in pages] == [old, "no marks"]
+    assert [page.read_text() for page in pages] == [old, "no marks", *[old] * (len(PAGES) - 2)]

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 import sys
 from collections import Counter
 
 import pytest
+from pythons import find_python
 
 from rag_helpers.corpus import STOP_WORDS, load_help_topics
 from rag_helpers.evaluation import Judge, load_gold, load_gold_split, load_practice_questions
@@ -149,7 +149,7 @@ def test_no_passage_nor_its_near_duplicate_stands_in_two_splits(evidence):
 def test_evidence_resolves_in_the_topics_of_each_python_at_hand(
     python, answerable, record_property, capsys
 ):
-    program = shutil.which(python) if python else sys.executable
+    program = find_python(python) if python else sys.executable
     if program is None:
         pytest.skip(f"{python} is not installed here")
     ran = subprocess.run([program, "-c", DUMP], capture_output=True, text=True, check=False)

@@ -266,7 +266,7 @@ def test_every_test_is_in_one_stage_of_test_or_of_test_slow():
 
 
 def test_an_unknown_check_names_the_known_ones():
-    with pytest.raises(InstallationError, match="check-code, test, test-slow"):
+    with pytest.raises(InstallationError, match="check-code, test, test-slow, test-colab"):
         stages("all")
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from rag_helpers.errors import EvaluationError
 
-__all__ = ["render_details", "render_summary", "results"]
+__all__ = ["render_details", "render_summary", "render_teaching", "results"]
 
 RESULTS = Path(__file__).parents[1] / "data" / "results"
 ROOT = Path(__file__).parents[2]
@@ -37,7 +37,7 @@ _METRICS = {
 
 
 def results(options: argparse.Namespace) -> int:
-    """Put the measured results into README.md and RESULTS.md, between their two marks.
+    """Put the measured results into each page of `PAGES`, between its two marks.
 
     Parameters
     ----------
@@ -225,8 +225,42 @@ def _indexes(study: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def render_teaching(folder: Path = RESULTS) -> str:
+    """Return what the instructor's guide shows: what a room waits for, and what it copies.
+
+    Parameters
+    ----------
+    folder : Path
+        Holds the builder's times, ``costs.json`` and ``workshop.json``.
+
+    Returns
+    -------
+    str
+        A table of times and one of workshop folders.
+    """
+    costs, found = _read(folder, "costs.json"), _read(folder, "workshop.json")
+    names = "notebook", "cells take, s"
+    rows = [(name, str(seconds)) for name, seconds in _read(folder, "notebooks.json").items()]
+    first = costs["costs"]["first answer, nothing cached, s"]
+    times = [names, ("---", "---"), *rows, ("first answer on a new machine", f"{first:.0f}")]
+    header = ["workshop folder", "MB", "built in, s", "built again in, s", "installed in, s"]
+    lines = [
+        [title, *("–" if row[name] is None else f"{row[name]:,}" for name in header[1:])]
+        for title, row in found["folders"].items()
+    ]
+    return "\n\n".join(
+        [
+            f"**Times**, on {costs['processor']}:",
+            "\n".join(map(_line, times)),
+            f"**Workshop folders**, on {found['machine']}; – is not measured:",
+            "\n".join(map(_line, [header, ["---"] * len(header), *lines])),
+        ]
+    )
+
+
 PAGES: Mapping[str, Callable[[], str]] = {
     "README.md": render_summary,
+    "notebooks/TEACHING.md": render_teaching,
     "RESULTS.md": render_details,
 }
 """What stands between the marks of which page."""

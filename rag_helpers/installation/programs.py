@@ -39,6 +39,7 @@ FAST = "not models and not seconds and not notebooks and not browser and not slo
 NOT_FAST = tuple(
     f"--ignore=tests/{name}" for name in ("browser", "slow", "test_notebook_builder.py")
 )
+WIDGET_TESTS = ("tests/test_widgets.py", "tests/test_widgets_rating.py", "tests/test_plots.py")
 NO_TESTS_COLLECTED = 5  # pytest's exit code when no test was selected
 
 
@@ -71,9 +72,10 @@ def stages(kind: str) -> tuple[Stage, ...]:
 
     Parameters
     ----------
-    kind : {"check-code", "test", "test-slow"}
-        The fast check for every save, all that runs before a commit, or
-        the tests that take minutes.
+    kind : {"check-code", "test", "test-slow", "test-colab"}
+        The fast check for every save, all that runs before a commit, the
+        tests that take minutes, or what must hold on other versions of the
+        libraries: the notebooks and the widgets.
 
     Returns
     -------
@@ -83,7 +85,7 @@ def stages(kind: str) -> tuple[Stage, ...]:
     Raises
     ------
     InstallationError
-        If `kind` is none of the three.
+        If `kind` is none of these.
 
     Examples
     --------
@@ -116,6 +118,10 @@ def stages(kind: str) -> tuple[Stage, ...]:
             tests("browser", "browser and not slow", "-rs", may_be_empty=True),
         ),
         "test-slow": (tests("slow tests", "slow", "-rs", may_be_empty=True),),
+        "test-colab": (
+            Stage("widgets", ("pytest", "-m", "not slow", *WIDGET_TESTS)),
+            Stage("notebooks", ("pytest", "-m", "notebooks", "tests/test_notebooks.py")),
+        ),
     }
     if kind not in known:
         raise InstallationError(f"No check is called {kind!r}; there are {', '.join(known)}.")
@@ -199,7 +205,7 @@ def clean(installation: Installation, *, everything: bool = False) -> list[Path]
     installation : Installation
         The repository to clean.
     everything : bool
-        Whether the environment goes too.
+        Whether the environments go too.
 
     Returns
     -------
@@ -219,10 +225,10 @@ def clean(installation: Installation, *, everything: bool = False) -> list[Path]
         path
         for pattern in LEFTOVERS
         for path in installation.root.glob(pattern)
-        if installation.venv not in path.parents and path != installation.venv
+        if not any(part.startswith(".venv") for part in path.relative_to(installation.root).parts)
     ]
-    if everything and installation.venv.exists():
-        doomed.append(installation.venv)
+    if everything:
+        doomed += installation.root.glob(".venv*")
     for path in doomed:
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)

