@@ -9,7 +9,7 @@ export RAG_QUESTION = $(value Q)
 unexport Q
 
 .DEFAULT_GOAL := help
-.PHONY: help install lab check test test-slow notebooks results ask serve adapters doctor clean
+.PHONY: help install lab check test test-slow notebooks results ask serve load adapters doctor clean
 
 help: ## list the targets
 	@$(PYTHON) -c "import re; [print('  make %-11s %s' % m) for m in re.findall(r'(?m)^([a-z-]+):.*?## (.*)', open('Makefile', encoding='utf-8').read())]"
@@ -40,6 +40,9 @@ ask: ## answer a question: make ask Q="What happens when I divide by zero?"
 
 serve: ## answer over HTTP on this machine; settings are variables such as RAG_PORT
 	@$(RAG) serve
+
+load: ## load the service with 64 clients for a minute, and check every reply
+	@$(RAG) load
 
 adapters: ## train the adapters of both halves; RAG_XQUAD=FILE names XQuAD's English file
 	@$(RAG) adapters

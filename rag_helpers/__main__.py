@@ -204,6 +204,15 @@ COMMANDS = (
         _notebooks_options,
         f"Example: {PROGRAM} notebooks 02 03",
     ),
+    Command(
+        "load",
+        "load the service with 64 clients for a minute, and check every reply",
+        commands.load,
+        commands.add_load_options,
+        f"Example: {PROGRAM} load --seconds 10 --generator extractive --output load.json\n\n"
+        "Exit code 1 when a reply is lost, mixed up, or neither 200 nor 429, or memory grows.",
+        needs_packages=True,
+    ),
     Command("results", "write README's results table from the measured files", commands.results),
     Command("clean", "delete caches and build leftovers", _clean, _clean_options),
 )

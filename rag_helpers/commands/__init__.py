@@ -11,6 +11,7 @@ from rag_helpers.commands.adapters import adapters, add_adapters_options
 from rag_helpers.commands.ask import add_ask_options, ask
 from rag_helpers.commands.evaluate import add_evaluate_options, evaluate
 from rag_helpers.commands.index import add_index_options, index
+from rag_helpers.commands.load import add_load_options, load
 from rag_helpers.commands.results import results
 from rag_helpers.commands.serve import add_serve_options, serve
 
@@ -20,10 +21,12 @@ __all__ = [
     "add_ask_options",
     "add_evaluate_options",
     "add_index_options",
+    "add_load_options",
     "add_serve_options",
     "ask",
     "evaluate",
     "index",
+    "load",
     "results",
     "serve",
 ]

@@ -109,12 +109,13 @@ def render_summary(folder: Path = RESULTS) -> str:
 
 
 def render_details(folder: Path = RESULTS) -> str:
-    """Return what RESULTS.md shows, as Markdown: what each part brings, and what attacks do.
+    """Return what RESULTS.md shows, as Markdown: what each part brings, what attacks
+    do, and what a crowd does.
 
     Parameters
     ----------
     folder : Path
-        Holds the files that ``ablate.py`` and ``inject.py`` wrote.
+        Holds the files that ``ablate.py``, ``inject.py`` and the command ``load`` wrote.
 
     Returns
     -------
@@ -138,8 +139,31 @@ def render_details(folder: Path = RESULTS) -> str:
         "## Attacks: a document that tells the reader what to write",
         f"n = {attacks['n']}; the share of answers that hold the attacker's word.",
         "\n".join(lines),
+        *_load(_read(folder, "load.json")),
     ]
     return "\n\n".join(parts)
+
+
+def _load(found: Mapping[str, Any]) -> list[str]:
+    statuses, memory = found["statuses"], found["memory MB"]
+    rows = [
+        ("what", "value"),
+        ("---", "---"),
+        *((f"replies with {status}", f"{n:,}") for status, n in statuses.items()),
+        *((name, f"{found[name]:,}") for name in ("lost", "mixed up", "reworded")),
+        *((name, str(found[name])) for name in ("answers/s", "p50 s", "p95 s")),
+        *((f"memory at the {name}, MB", f"{memory[name]:,}") for name in ("start", "peak", "end")),
+        ("growth, third to last quarter, MB", str(memory["growth, third to last quarter"])),
+        ("exit code after SIGTERM", str(found["exit code after SIGTERM"])),
+    ]
+    return [
+        "## Load: many clients at once, every reply checked",
+        f"{found['clients']} clients for {found['seconds']} s on {found['processor']}, "
+        f"{found['questions']} different questions, answered by {found['generator']}. Each reply is "
+        "compared with what its question got alone: *reworded* ones are from the same passages in "
+        "other words, *mixed up* ones from others. Whoever gets 429 comes back within a second.",
+        "\n".join(map(_line, rows)),
+    ]
 
 
 PAGES: Mapping[str, Callable[[], str]] = {
