@@ -727,7 +727,7 @@ BOMBS = {
         stream_of(zlib.compress(WORDS_DRAWN)),
         resources=b"/Font << /F 4 0 R >>",
         objects=[
-            b"<< /Type /Font /Subtype /Type0 /BaseFont /F /Encoding /Identity-H /ToUnicode 5 0 R >>",
+            b"<< /Type /Font /Subtype /Type0 /Encoding /Identity-H /ToUnicode 5 0 R >>",
             stream_of(zlib.compress(b"1 beginbfrange\n<00000000> <FFFFFFFF> <0000>\nendbfrange")),
         ],
     ),

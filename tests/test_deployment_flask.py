@@ -1,4 +1,4 @@
-"""The notebook's lines for Flask, taken from its source and asked through Flask's own test client."""
+"""The notebook's lines for Flask, taken from its source and asked through Flask's own client."""
 
 import logging
 import re

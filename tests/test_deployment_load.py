@@ -46,13 +46,12 @@ class Faulty(http.server.BaseHTTPRequestHandler):
 
     def do_POST(self):
         question = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["question"]
-        message = self.message(question)
-        status = 200
+        message, status = self.message(question), 200
+        other = self.message(QUESTIONS[question == QUESTIONS[0]])
         if self.server.fault == "another's answer":
-            message = self.message(QUESTIONS[0])
+            message = other
         if self.server.fault == "another's text under the right name":
-            message["citations"] = self.message(QUESTIONS[0])["citations"]
-            message["text"] = "known"
+            message |= {"citations": other["citations"], "text": "known"}
         if self.server.fault == "other words":
             message["text"] = "the same in other words"
         if self.server.fault == "status":

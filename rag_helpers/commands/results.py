@@ -109,8 +109,7 @@ def render_summary(folder: Path = RESULTS) -> str:
 
 
 def render_details(folder: Path = RESULTS) -> str:
-    """Return what RESULTS.md shows, as Markdown: what each part brings, what attacks
-    do, and what a crowd does.
+    """Return what RESULTS.md shows, as Markdown: what parts bring, what attacks and crowds do.
 
     Parameters
     ----------
@@ -159,8 +158,8 @@ def _load(found: Mapping[str, Any]) -> list[str]:
     return [
         "## Load: many clients at once, every reply checked",
         f"{found['clients']} clients for {found['seconds']} s on {found['processor']}, "
-        f"{found['questions']} different questions, answered by {found['generator']}. Each reply is "
-        "compared with what its question got alone: *reworded* ones are from the same passages in "
+        f"{found['questions']} different questions, answered by {found['generator']}. Each reply "
+        "is compared with what its question got alone: *reworded* ones are from the same passages in "
         "other words, *mixed up* ones from others. Whoever gets 429 comes back within a second.",
         "\n".join(map(_line, rows)),
     ]
