@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import hashlib
+import hmac
 import http.client
 import json
 import logging
@@ -19,6 +20,7 @@ import urllib.request
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from fastapi.testclient import TestClient
@@ -592,6 +594,21 @@ def test_every_route_asks_for_the_key(serve):
         for right in (f"Bearer {KEY}", f"Basic {basic}"):
             reply = client.request(method, path, headers={"Authorization": right})
             assert reply.status_code in {200, 422}, (path, right)
+
+
+def test_every_key_is_compared_in_constant_time(serve, monkeypatch):
+    compared = []
+
+    def compare(given, key):
+        compared.append((given, key))
+        return hmac.compare_digest(given, key)
+
+    monkeypatch.setattr("rag_helpers.deployment.app.hmac", SimpleNamespace(compare_digest=compare))
+    client = serve(api_key=KEY)
+    compared.clear()
+    for given in ("", KEY[:-1], KEY, f"{KEY}x"):
+        client.get("/healthz", headers={"Authorization": f"Bearer {given}"} if given else {})
+    assert compared == [(given.encode(), KEY.encode()) for given in ("", KEY[:-1], KEY, f"{KEY}x")]
 
 
 def test_the_application_has_no_routes_but_these(serve):

@@ -159,8 +159,8 @@ def _load(found: Mapping[str, Any]) -> list[str]:
         "## Load: many clients at once, every reply checked",
         f"{found['clients']} clients for {found['seconds']} s on {found['processor']}, "
         f"{found['questions']} different questions, answered by {found['generator']}. Each reply "
-        "is compared with what its question got alone: *reworded* ones are from the same passages in "
-        "other words, *mixed up* ones from others. Whoever gets 429 comes back within a second.",
+        "is compared with what its question got alone: *reworded* ones are from the same passages "
+        "in other words, *mixed up* ones from others. Whoever gets 429 comes back within a second.",
         "\n".join(map(_line, rows)),
     ]
 

@@ -86,6 +86,8 @@ class _DrainingServer(uvicorn.Server):
     stop from one that never was.
     """
 
+    _is_draining = False
+
     def drain(self) -> None:
         """Finish what waits, then stop; returns when the questions are answered or given up."""
         state = self.config.app.state
@@ -105,8 +107,6 @@ class _DrainingServer(uvicorn.Server):
         if sig == signal.SIGINT:
             self._captured_signals.append(sig)
         threading.Thread(target=self.drain, name="rag drain", daemon=True).start()
-
-    _is_draining = False
 
 
 def _server(app: FastAPI, settings: ServiceSettings) -> _DrainingServer:
