@@ -606,9 +606,10 @@ def test_every_key_is_compared_in_constant_time(serve, monkeypatch):
     monkeypatch.setattr("rag_helpers.deployment.app.hmac", SimpleNamespace(compare_digest=compare))
     client = serve(api_key=KEY)
     compared.clear()
-    for given in ("", KEY[:-1], KEY, f"{KEY}x"):
-        client.get("/healthz", headers={"Authorization": f"Bearer {given}"} if given else {})
-    assert compared == [(given.encode(), KEY.encode()) for given in ("", KEY[:-1], KEY, f"{KEY}x")]
+    sent = ("", KEY[:-1], KEY, f"{KEY}x")
+    for one in sent:
+        client.get("/healthz", headers={"Authorization": f"Bearer {one}"} if one else {})
+    assert compared == [(one.encode(), KEY.encode()) for one in sent]
 
 
 def test_the_application_has_no_routes_but_these(serve):

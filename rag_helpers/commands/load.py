@@ -66,9 +66,8 @@ def load(options: argparse.Namespace) -> int:
             report = ask_at_once(url, alone, clients=options.clients, seconds=options.seconds)
         service.terminate()
         stopped = service.wait(_STOP_S)
-    under_load = memory[: max(4, int(options.seconds / _BETWEEN_SAMPLES_S))]
-    quarter = len(under_load) // 4
-    third, last = under_load[2 * quarter : 3 * quarter], under_load[3 * quarter :]
+    quarter = max(1, len(memory) // 4)
+    third, last = memory[-2 * quarter : -quarter], memory[-quarter:]
     found = {
         "clients": options.clients,
         "seconds": options.seconds,
@@ -79,7 +78,11 @@ def load(options: argparse.Namespace) -> int:
         "lost": len(report.lost),
         "mixed up": len(report.mixed_up),
         "reworded": len(report.reworded),
-        "answers/s": round(len(report.waits_s) / options.seconds, 2),
+        "seconds to the last reply": round(report.elapsed_s, 1),
+        "answers/s": round(len(report.waits_s) / report.elapsed_s, 2),
+        "p50 s alone": round(
+            statistics.median(one["timings_ms"]["total"] for one in alone.values()) / 1000, 2
+        ),
         "p50 s": round(report.quantile_s(0.5), 2),
         "p95 s": round(report.quantile_s(0.95), 2),
         "memory MB": {

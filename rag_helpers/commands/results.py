@@ -150,7 +150,7 @@ def _load(found: Mapping[str, Any]) -> list[str]:
         ("---", "---"),
         *((f"replies with {status}", f"{n:,}") for status, n in statuses.items()),
         *((name, f"{found[name]:,}") for name in ("lost", "mixed up", "reworded")),
-        *((name, str(found[name])) for name in ("answers/s", "p50 s", "p95 s")),
+        *((name, str(found[name])) for name in ("answers/s", "p50 s alone", "p50 s", "p95 s")),
         *((f"memory at the {name}, MB", f"{memory[name]:,}") for name in ("start", "peak", "end")),
         ("growth, third to last quarter, MB", str(memory["growth, third to last quarter"])),
         ("exit code after SIGTERM", str(found["exit code after SIGTERM"])),

@@ -30,6 +30,8 @@ class LoadReport:
 
     Parameters
     ----------
+    elapsed_s : float
+        From the first question to the last reply.
     statuses : Counter
         How often which HTTP status came.
     waits_s : list of float
@@ -43,6 +45,7 @@ class LoadReport:
         words.
     """
 
+    elapsed_s: float = 0.0
     statuses: Counter[int] = field(default_factory=Counter)
     waits_s: list[float] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
@@ -133,7 +136,8 @@ def ask_at_once(
     >>> report = ask_at_once("http://127.0.0.1:8000", answers, clients=8)  # doctest: +SKIP
     """
     report, lock = LoadReport(), threading.Lock()
-    until = time.monotonic() + seconds
+    began = time.monotonic()
+    until = began + seconds
     threads = [
         threading.Thread(target=_be_a_client, args=(url, alone, number, until, report, lock))
         for number in range(clients)
@@ -142,6 +146,7 @@ def ask_at_once(
         thread.start()
     for thread in threads:
         thread.join()
+    report.elapsed_s = time.monotonic() - began
     return report
 
 
