@@ -18,7 +18,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -239,8 +239,9 @@ def _memory_of(process: int) -> Iterator[list[float]]:
     samples = [watched.memory_info().rss / 1e6]
 
     def watch() -> None:
-        while not ended.wait(_BETWEEN_SAMPLES_S):
-            samples.append(watched.memory_info().rss / 1e6)
+        with suppress(psutil.NoSuchProcess):  # a service that dies is seen by its clients
+            while not ended.wait(_BETWEEN_SAMPLES_S):
+                samples.append(watched.memory_info().rss / 1e6)
 
     watcher = threading.Thread(target=watch, name="rag memory")
     watcher.start()
