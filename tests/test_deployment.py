@@ -825,13 +825,13 @@ def test_a_running_service_keeps_its_index_whatever_happens_on_the_disk(
     first = serve(lambda: load_for(chosen))
     before = post(first, "When does ice melt?").json()
     assert before["text"] == "Ice melts at zero degrees."
-    change(tmp_path, index_of("Ice floats.", "Tea is brewed hot."))
+    change(tmp_path, index_of("Ice melts in the sun.", "Tea is brewed hot."))
     after = post(first, "When does ice melt?").json()
     assert {**after, "timings_ms": 0} == {**before, "timings_ms": 0}
     with caplog.at_level(logging.INFO, "rag_helpers.deployment"):
         second = serve(lambda: load_for(chosen))
     if change is swap:
-        assert post(second, "When does ice melt?").json()["text"] == "Ice floats."
+        assert post(second, "When does ice melt?").json()["text"] == "Ice melts in the sun."
     else:
         # Refused with its reason in the log, and not mistaken for an empty index.
         assert second.get("/healthz").status_code == 503
