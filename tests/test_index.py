@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -484,6 +485,42 @@ def test_a_full_disk_leaves_the_old_index(tmp_path, monkeypatch, part):
     after = sorted(path.name for path in tmp_path.iterdir())
     assert set(before) <= set(after)
     assert not [name for name in after if name.endswith(".tmp")]
+
+
+@contextlib.contextmanager
+def files_of_at_most(size):
+    """Let the system refuse to write past so many bytes, as a full disk does: with an OSError."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
+def test_wherever_writing_stops_the_old_index_stays(tmp_path):
+    old, new = filled(3), filled(5)
+    old.save(tmp_path)
+    before = sorted(path.name for path in tmp_path.iterdir())
+    largest = max(path.stat().st_size for path in tmp_path.iterdir())
+    refused = 0
+    for size in range(0, 2 * largest, 7):
+        try:
+            with files_of_at_most(size):
+                new.save(tmp_path)
+        except OSError:
+            refused += 1
+            assert ChunkIndex.load(tmp_path).chunks == old.chunks
+            # Whole files of the new index may lie beside the old one; halves do not.
+            assert set(before) <= {path.name for path in tmp_path.iterdir()}
+            assert not list(tmp_path.glob("*.tmp"))
+        else:
+            assert ChunkIndex.load(tmp_path).chunks == new.chunks
+            break
+    assert refused > 10
 
 
 def test_writers_and_readers_at_once_see_whole_indexes(tmp_path):

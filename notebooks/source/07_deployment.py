@@ -513,7 +513,8 @@ except urllib.error.URLError as error:
 # its settings come from variables such as `RAG_PORT` and `RAG_API_KEY`. The repository has a
 # `Dockerfile` and a `compose.yaml` that wrap it, and `SECURITY.md` says what it defends against.
 #
-# The recipe names Flask as well. It is not installed with this course; there the route reads
+# The recipe names Flask as well. It is not installed with this course, which only tests these lines;
+# there the route reads
 #
 # ```python
 # from flask import Flask, request
@@ -526,7 +527,9 @@ except urllib.error.URLError as error:
 #     return {"response": pipeline.answer(request.args["query"]).text}
 # ```
 #
-# with the same gaps: queue, limits and key would be yours to add.
+# with the same gaps: queue, limits and key would be yours to add. A request without `query` gets 400
+# and a page in HTML from Flask, where FastAPI names the missing field in JSON with 422; a blank question
+# ends both in 500, since nobody turns our error into a status. `create_app` answers it with 422.
 #
 # **Think about it.** Choose an answer, press *Check*, and read why.
 # The [exercises](exercises/07_deployment_exercises.ipynb) to this notebook check themselves.

@@ -318,15 +318,17 @@ def create_app(
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        app.state.worker = Worker(
+        worker = Worker(
             load,
             queue_size=chosen.queue_size,
             batch_size=chosen.batch_size,
             timeout_s=chosen.timeout_s,
         )
-        app.state.worker.start()
+        worker.start()
+        app.state.worker = worker
         yield
-        await asyncio.to_thread(app.state.worker.close, timeout_s=chosen.drain_s)
+        if worker.state != "draining":  # else whoever runs the application has waited already
+            await asyncio.to_thread(worker.close, timeout_s=chosen.drain_s)
 
     app = FastAPI(
         title="RAG service",

@@ -5,6 +5,7 @@ The module chooses and joins parts; it does not know how any of them works.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -227,6 +228,11 @@ def load_index(
     -------
     ChunkIndex
         The kept one is found by the corpus, the chunks and the model.
+
+    Warns
+    -----
+    UserWarning
+        When there is no room to keep it; it serves this time all the same.
     """
     if chunks is None:
         chunks = split_by_structure(documents)
@@ -242,7 +248,14 @@ def load_index(
             # The cache is ours to rebuild; a damaged entry is only lost time.
             pass
     index = build_index(documents, model=model, chunks=chunks, window_words=window_words)
-    index.save(folder, corpus=corpus)
+    try:
+        index.save(folder, corpus=corpus)
+    except OSError as error:  # a full disk, or a folder that is not ours to write to
+        warnings.warn(
+            f"The index could not be kept in {folder} ({error.strerror or error}), and is made"
+            " anew the next time; make room there, or set RAG_CACHE to another folder.",
+            stacklevel=2,
+        )
     return index
 
 

@@ -280,7 +280,7 @@ def run(name, count, path):
 def main():
     """Measure every system, write the file and print the table."""
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--questions", type=int, default=20, help="to ask each system (20)")
+    parser.add_argument("--questions", type=int, default=12, help="to ask each system (12)")
     parser.add_argument("--system", choices=SYSTEMS, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.system:

@@ -63,8 +63,6 @@ def build(prompts):
         "torch int8 (the recipe's)": (lambda: quantize_dynamic(reader(reuse_opening=False)), 1),
         "torch int8 after an fp32 opening": (lambda: after_opening(quantize_dynamic, prompts), 1),
         "torchao int8": (lambda: quantize_torchao(reader(reuse_opening=False)), 1),
-        "torchao int8 after an fp32 opening": (lambda: after_opening(quantize_torchao, prompts), 1),
-        "CTranslate2 fp32": (lambda: CTranslate2Generator(reader(), compute_type="float32"), 1),
         "CTranslate2 int8": (lambda: CTranslate2Generator(reader()), 1),
     }
     return variants
@@ -149,7 +147,7 @@ def main():
     import pickle
 
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--questions", type=int, default=60, help="to ask each variant (60)")
+    parser.add_argument("--questions", type=int, default=40, help="to ask each variant (40)")
     parser.add_argument("--variant", help=argparse.SUPPRESS)
     parser.add_argument("--prompts", help=argparse.SUPPRESS)
     options = parser.parse_args()
