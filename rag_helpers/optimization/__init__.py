@@ -11,6 +11,7 @@ come as functions that load them.
 
 from __future__ import annotations
 
+from rag_helpers.optimization.choosing import choose_variant, load_reader_study
 from rag_helpers.optimization.engines import CTranslate2Generator, quantize_torchao
 from rag_helpers.optimization.imitation import imitate_vectors
 from rag_helpers.optimization.indexes import (
@@ -46,9 +47,11 @@ __all__ = [
     "StudyRow",
     "build_kind",
     "choose_lists",
+    "choose_variant",
     "estimate_size_mb",
     "imitate_vectors",
     "load_index_study",
+    "load_reader_study",
     "measure_embedders",
     "measure_generators",
     "measure_indexes",
