@@ -99,9 +99,33 @@ class TestRecommendation:
             return
         wide = recommend_index(count, memory_mb=more, **options)
         free = recommend_index(count, **options)
-        assert recall <= tight.recall.value <= wide.recall.value <= free.recall.value
+        assert recall <= tight.recall.low
+        assert tight.recall.value <= wide.recall.value <= free.recall.value
         assert tight.memory_mb <= less
         assert 1000 / tight.queries_per_s <= max_ms
+
+    @pytest.mark.parametrize("count", [3_000, 10_000, 100_000, 1_000_000])
+    @pytest.mark.parametrize("max_ms", [0.2, 5.0, 1000.0])
+    def test_recall_climbs_with_memory_in_small_steps(self, count, max_ms):
+        flat_mb = estimate_size_mb("Flat", count, 384)
+        recalls = []
+        for share in np.geomspace(0.02, 2, 40):
+            try:
+                found = recommend_index(count, memory_mb=share * flat_mb, recall=0, max_ms=max_ms)
+            except InvalidInputError:
+                assert not recalls, "once there is an answer, more memory has one too"
+            else:
+                recalls.append(found.recall.value)
+        assert recalls == sorted(recalls)
+        assert recalls
+
+    @pytest.mark.parametrize("row", STUDY[-1].rows, ids=lambda row: f"{row.kind} {row.parameters}")
+    def test_the_lower_end_of_the_interval_has_to_reach_the_recall(self, row):
+        options = {"recall": row.recall.value, "max_ms": 1001 / row.queries_per_s}
+        try:
+            assert recommend_index(STUDY[-1].n, **options).recall.low >= row.recall.value
+        except InvalidInputError as error:
+            assert "No kind of index" in str(error)
 
     @given(
         count=st.integers(1, 10_000_000),
