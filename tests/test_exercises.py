@@ -29,6 +29,14 @@ from rag_helpers.notebook_sources import cut_exercises, exercise_notebooks, read
 SOURCES = sorted((NOTEBOOKS / "source").glob("*_solutions.py"))
 STEPS = [source.name[:2] for source in SOURCES]
 every_source = pytest.mark.parametrize("source", SOURCES, ids=STEPS)
+
+
+def label_of(answer):
+    """Return a name that is the same in every process: functions by name, not by address."""
+    parts = answer if isinstance(answer, tuple) else (answer,)
+    return " ".join(str(getattr(part, "__name__", part)) for part in parts)
+
+
 every_exercise = pytest.mark.parametrize("exercise", EXERCISES)
 
 
@@ -116,7 +124,7 @@ def test_no_mistake_is_left_of_an_exercise_that_is_gone():
 @pytest.mark.parametrize(
     ("exercise", "answer", "phrase"),
     [
-        pytest.param(name, answer, phrase, id=f"{name} {getattr(answer, '__name__', answer)}")
+        pytest.param(name, answer, phrase, id=f"{name} {label_of(answer)}")
         for name, rows in MISTAKES.items()
         for answer, phrase in rows
     ],
