@@ -149,6 +149,7 @@ def _load(found: Mapping[str, Any]) -> list[str]:
         ("what", "value"),
         ("---", "---"),
         *((f"replies with {status}", f"{n:,}") for status, n in statuses.items()),
+        ("share of 429", f"{statuses.get('429', 0) / found['replies']:.0%}"),
         *((name, f"{found[name]:,}") for name in ("lost", "mixed up", "reworded")),
         *((name, str(found[name])) for name in ("answers/s", "p50 s alone", "p50 s", "p95 s")),
         *((f"memory at the {name}, MB", f"{memory[name]:,}") for name in ("start", "peak", "end")),
