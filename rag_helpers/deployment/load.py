@@ -20,7 +20,7 @@ from rag_helpers.errors import InvalidInputError
 
 __all__ = ["LoadReport", "ask_alone", "ask_at_once"]
 
-_TIMEOUT_S = 120.0
+_TIMEOUT_S = 600.0  # well above a service's own
 _LONGEST_PAUSE_S = 1.0
 
 
