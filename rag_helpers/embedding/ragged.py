@@ -122,7 +122,7 @@ def _parts(rows: Sequence[Sequence[int]]) -> Iterator[list[Sequence[int]]]:
         yield part
 
 
-def _attend(  # noqa: ANN202 (what transformers calls; torch is not imported here)
+def _attend(
     module: Any,  # noqa: ANN401
     query: Any,  # noqa: ANN401
     key: Any,  # noqa: ANN401
@@ -132,7 +132,7 @@ def _attend(  # noqa: ANN202 (what transformers calls; torch is not imported her
     text_lengths: Sequence[int],
     scaling: float | None = None,
     **_: object,
-):
+) -> tuple[Any, None]:
     """Attend inside each text: query, key and value have shape (1, heads, tokens, width)."""
     import torch
     from torch.nn.functional import scaled_dot_product_attention

@@ -47,6 +47,8 @@ AVX2 = {
     "ONEDNN_MAX_CPU_ISA": "AVX2",
     "CT2_FORCE_CPU_ISA": "AVX2",
     "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+    # What torch's dynamic int8 multiplies with asks for itself.
+    "FBGEMM_ENABLE_INSTRUCTIONS": "AVX2",
 }
 GROUPS = {"the processor as it is": {}, "as with AVX2 alone": AVX2}
 
