@@ -170,9 +170,9 @@ def _embedders(found: Mapping[str, Any]) -> list[str]:
             f"rounds in turn; cosines with the first row; dense search alone, n = "
             f"{group['questions']}.",
             "\n".join(map(_line, [header, ["---"] * len(header), *rows])),
-            f"The default index ({cache['vectors']:,} vectors of {cache['topics']} topics, models "
-            f"loaded anew each time) with embeddings kept by content: {times}; the file takes "
-            f"{cache['file_mb']} MB.",
+            f"The default index ({cache['vectors']:,} vectors of {cache['topics']} topics, the "
+            f"model loaded anew each time) with embeddings kept by content: {times}; the file "
+            f"takes {cache['file_mb']} MB.",
         ]
     return parts
 
