@@ -125,7 +125,7 @@ def embedder_parts(found: Mapping[str, Any]) -> list[str]:
             f"rounds in turn; cosines with the first row; dense search alone, n = "
             f"{group['questions']}.",
             "\n".join(map(line, [header, ["---"] * len(header), *rows])),
-            f"The default index ({cache['vectors']:,} vectors of {cache['topics']} topics, models "
+            f"The default index ({cache['vectors']:,} vectors of {cache['topics']} topics, the model "
             f"loaded anew each time) with embeddings kept by content: {times}; the file takes "
             f"{cache['file_mb']} MB.",
         ]
@@ -186,6 +186,7 @@ def load_parts(found: Mapping[str, Any]) -> list[str]:
         ("what", "value"),
         ("---", "---"),
         *((f"replies with {status}", f"{n:,}") for status, n in statuses.items()),
+        ("share of 429", f"{statuses.get('429', 0) / found['replies']:.0%}"),
         *((name, f"{found[name]:,}") for name in ("lost", "mixed up", "reworded")),
         *((name, str(found[name])) for name in ("answers/s", "p50 s alone", "p50 s", "p95 s")),
         *((f"memory at the {name}, MB", f"{memory[name]:,}") for name in ("start", "peak", "end")),
