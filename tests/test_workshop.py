@@ -59,6 +59,7 @@ backend-path = ["."]
 [project]
 name = "toy"
 version = "1.0"
+dependencies = []
 """
 
 
@@ -308,7 +309,8 @@ def test_it_installs_and_a_second_time_keeps_what_a_participant_changed(built, t
     target = tmp_path / "a home" / "rag-course"
     done = run_install(built, "--to", str(target))
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "Code for the teacher:" in done.stdout and "rag_helpers lab" in done.stdout
+    assert "Code for the teacher:" in done.stdout, done.stderr
+    assert "rag_helpers lab" in done.stdout
     python = target / ".venv" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     subprocess.run([str(python), "-c", "import library, weights"], check=True)
     (target / "notebooks" / "01.ipynb").write_text("mine")

@@ -123,9 +123,9 @@ def build_workshop(
     _keep_only(wheels, {"models", *(target.name for target in targets)})
     for name in ("course", "slides"):
         shutil.rmtree(draft / name, ignore_errors=True)
-    for name in _course_files(root):
-        (draft / "course" / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(root / name, draft / "course" / name)
+    for path in _course_files(root):
+        (draft / "course" / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(root / path, draft / "course" / path)
     if draw_slides is not None:
         draw_slides(draft / "slides")
     _write_notes(draft, targets, example_code)
