@@ -9,7 +9,7 @@ export RAG_QUESTION = $(value Q)
 unexport Q
 
 .DEFAULT_GOAL := help
-.PHONY: help install lab check test test-slow notebooks results ask serve adapters doctor \
+.PHONY: help install lab check test test-slow notebooks results ask serve load bench adapters doctor \
         test-colab workshop book slides clean
 
 help: ## list the targets
@@ -41,6 +41,12 @@ ask: ## answer a question: make ask Q="What happens when I divide by zero?"
 
 serve: ## answer over HTTP on this machine; settings are variables such as RAG_PORT
 	@$(RAG) serve
+
+load: ## load the service with 64 clients for a minute, and check every reply
+	@$(RAG) load
+
+bench: ## measure the recipe, the default and llama.cpp side by side
+	@$(RAG) bench
 
 adapters: ## train the adapters of both halves; RAG_XQUAD=FILE names XQuAD's English file
 	@$(RAG) adapters

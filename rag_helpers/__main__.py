@@ -89,11 +89,15 @@ def _run_stages(options: argparse.Namespace) -> int:
 
 def _notebooks(options: argparse.Namespace) -> int:
     INSTALLATION.install(dev=True)
-    return INSTALLATION.run(["rag_helpers.notebook_builder", *options.names])
+    more = ["--exercises"] if options.exercises else []
+    return INSTALLATION.run(["rag_helpers.notebook_builder", *options.names, *more])
 
 
 def _notebooks_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("names", nargs="*", help="beginnings of names, such as 02; default: all")
+    parser.add_argument(
+        "--exercises", action="store_true", help="write exercises and solutions alone; run nothing"
+    )
 
 
 def _clean(options: argparse.Namespace) -> int:
@@ -214,6 +218,23 @@ COMMANDS = (
         "slides",
         "draw slides from the notebooks into build/slides",
         lambda options: commands.slides(INSTALLATION, options),
+    ),
+    Command(
+        "bench",
+        "measure the recipe, the default and llama.cpp side by side",
+        commands.bench,
+        commands.add_bench_options,
+        "Takes a quarter of an hour, and some minutes more the first time: llama.cpp is compiled.",
+        needs_packages=True,
+    ),
+    Command(
+        "load",
+        "load the service with 64 clients for a minute, and check every reply",
+        commands.load,
+        commands.add_load_options,
+        f"Example: {PROGRAM} load --seconds 10 --generator extractive --output load.json\n\n"
+        "Exit code 1 when a reply is lost, mixed up, or neither 200 nor 429, or memory grows.",
+        needs_packages=True,
     ),
     Command("results", "write the pages' tables from the measured files", commands.results),
     Command("clean", "delete caches and build leftovers", _clean, _clean_options),

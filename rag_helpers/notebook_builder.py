@@ -1,7 +1,7 @@
 """Builds the notebooks: ``notebooks/source/*.py`` → executed, static ``.ipynb``.
 
-The percent-format sources are the only hand-edited form. Every notebook is
-executed from top to bottom; an error in a cell, or inside a widget, fails the
+The percent-format sources are the only hand-edited form. Every notebook but the
+exercises is executed from top to bottom; an error in a cell, or inside a widget, fails the
 build. Saved widgets do not open again in JupyterLab ("Error
 displaying widget"), so each one is replaced by a picture of itself.
 
@@ -21,18 +21,31 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from html import unescape
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
-from rag_helpers.errors import InvalidInputError, RagError
-from rag_helpers.publishing import add_colab, read_address
+from rag_helpers.errors import RagError
+from rag_helpers.notebook_sources import (
+    LANGUAGE,
+    Notebook,
+    build_exercises,
+    list_sources,
+    read_source,
+    replace_file,
+)
 from rag_helpers.widget_pictures import WIDGET_VIEW, find_chromium, render_html, take_picture
 
-__all__ = ["NotebookError", "build", "check", "freeze_widgets", "main", "read_source"]
+__all__ = [
+    "NotebookError",
+    "build",
+    "check",
+    "freeze_widgets",
+    "main",
+    "read_source",
+]
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 TIMES = Path(__file__).parent / "data" / "results" / "notebooks.json"
 LARGEST_NOTEBOOK = 500_000  # bytes
-LANGUAGE = {"name": "python", "file_extension": ".py", "mimetype": "text/x-python"}
 # Where Jupyter and IPython keep what they write, below the repository's .jupyter.
 JUPYTER_FOLDERS = {
     "JUPYTER_CONFIG_DIR": "config",
@@ -47,48 +60,9 @@ _TAG = re.compile(r"<[^>]*>")
 _CELL_FILE = re.compile(r"(?<!\S)\S*ipykernel_\d+\S+\.py")
 _BAR = re.compile(r".*\d+%\|[^|]*\| \d+/\d+ \[[^]]*\]")
 
-Notebook: TypeAlias = Any  # nbformat's NotebookNode: a dictionary with attributes
-
 
 class NotebookError(RagError):
     """A notebook failed, or is out of step with its source."""
-
-
-def read_source(path: Path) -> Notebook:
-    """Turn a percent-format source into a notebook without outputs.
-
-    Cell ids are their positions, so that a rebuild changes nothing but outputs. Behind the title
-    comes the cell that Google Colab needs.
-
-    Parameters
-    ----------
-    path : Path
-        The source.
-
-    Returns
-    -------
-    NotebookNode
-
-    Raises
-    ------
-    InvalidInputError
-        If there is no such source.
-    """
-    import jupytext
-
-    if not path.is_file():
-        raise InvalidInputError(f"{path} is not there; name one of {path.parent}.")
-    notebook = jupytext.read(path, fmt="py:percent")
-    add_colab(notebook, read_address(), path.stem)
-    for position, cell in enumerate(notebook.cells):
-        cell.id = f"cell-{position:03d}"
-        cell.metadata.pop("lines_to_next_cell", None)
-    notebook.metadata = {
-        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
-        "language_info": dict(LANGUAGE),
-    }
-    notebook.nbformat, notebook.nbformat_minor = 4, 5
-    return notebook
 
 
 @contextmanager
@@ -282,13 +256,7 @@ def build(name: str, *, folder: Path = NOTEBOOKS, timeout: int = 600, write: boo
             "print less or draw smaller figures."
         )
     if write:
-        target = folder / f"{name}.ipynb"
-        temporary = target.with_suffix(".ipynb.new")
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(target)
+        replace_file(folder / f"{name}.ipynb", content)
     return seconds
 
 
@@ -326,14 +294,6 @@ def check(name: str, *, folder: Path = NOTEBOOKS) -> list[str]:
     return faults
 
 
-def _names(folder: Path, wanted: Sequence[str]) -> list[str]:
-    every = sorted(path.stem for path in (folder / "source").glob("[0-9]*.py"))
-    names = [name for name in every if not wanted or any(name.startswith(w) for w in wanted)]
-    if not names:
-        raise InvalidInputError(f"No notebook begins with {list(wanted)}; there are {every}.")
-    return names
-
-
 def _note_seconds(name: str, seconds: float) -> None:
     """Keep how long a notebook took, for README's table."""
     times = json.loads(TIMES.read_text(encoding="utf-8")) if TIMES.is_file() else {}
@@ -352,14 +312,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("names", nargs="*", help="first letters of names, such as 02; default: all")
     parser.add_argument("--check", action="store_true", help="compare with sources, run nothing")
     parser.add_argument("--dry-run", action="store_true", help="execute, but write nothing")
+    parser.add_argument(
+        "--exercises", action="store_true", help="write exercises and solutions alone; run nothing"
+    )
     options = parser.parse_args(arguments)
     write = sys.stdout.write
     try:
-        names = _names(NOTEBOOKS, options.names)
+        names = list_sources(NOTEBOOKS, options.names)
         if options.check:
             faults = [fault for name in names for fault in check(name)]
+            faults += [
+                f"{path.name} is out of step with its source; run `make notebooks`."
+                for path in build_exercises(NOTEBOOKS, options.names, write=False)
+            ]
             write("\n".join([*faults, f"{len(names)} notebooks checked, {len(faults)} faults\n"]))
             return 1 if faults else 0
+        if not options.dry_run:
+            for path in build_exercises(NOTEBOOKS, options.names):
+                write(f"{path.stem}: written\n")
+        if options.exercises:
+            return 0
         if not options.dry_run and find_chromium() is None:
             sys.stderr.write("No Chromium is installed: widgets are kept as HTML, not pictures.\n")
         for name in names:

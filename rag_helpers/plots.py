@@ -414,17 +414,20 @@ def plot_training(
 
 
 def plot_tradeoff(
-    points: Mapping[str, tuple[float, float]],
+    points: Mapping[str, tuple[float, float] | Sequence[tuple[float, float]]],
     *,
     xlabel: str,
     ylabel: str,
     axes: Axes | None = None,
 ) -> Axes:
-    """Draw what is paid against what is got: one point per variant."""
-    _numbers(list(points.values()), "variants")
+    """Draw what is paid against what is got: a point per variant, or a line of its settings."""
+    places = {name: np.atleast_2d(value) for name, value in points.items()}
+    _numbers([place for several in places.values() for place in several], "variants")
     axes = _axes(axes, size=(6.4, 3.4))
-    for number, (name, (cost, gain)) in enumerate(points.items()):
-        axes.scatter([cost], [gain], s=64, edgecolors="black", label=name, **_look(number))
+    for number, (name, several) in enumerate(places.items()):
+        look = _look(number)
+        axes.plot(*several.T, color=look["color"], linewidth=1)
+        axes.scatter(*several.T, s=64, edgecolors="black", label=name, **look)
     axes.margins(0.12)
     axes.set(xlabel=xlabel, ylabel=ylabel)
     axes.legend(frameon=False, fontsize=8)

@@ -36,7 +36,8 @@ _PAGE = """<div class="rag-picture"><style>
 .rag-picture .control {{ display: inline-flex; gap: 8px; align-items: center; }}
 .rag-picture .field {{ border: 1px solid #8a8a8a; padding: 2px 8px; min-width: 3em; }}
 .rag-picture .wide {{ min-width: 24em; }}
-.rag-picture .button {{ border: 1px solid #8a8a8a; background: #e6e6e6; padding: 3px 12px; }}
+.rag-picture .button {{ border: 1px solid #8a8a8a; background: #e6e6e6; padding: 3px 12px;
+  align-self: flex-start; }}
 .rag-picture .chosen {{ background: #cfe2f3; }}
 .rag-picture .track {{ width: 140px; height: 4px; background: #bbb; position: relative; }}
 .rag-picture .knob {{ width: 12px; height: 12px; border-radius: 6px; background: #1f5f99;
@@ -229,7 +230,13 @@ def _render_control(name: str, state: Mapping[str, Any]) -> str:
 def _render_choice(name: str, state: Mapping[str, Any]) -> str:
     options = [str(option) for option in state.get("_options_labels", [])]
     chosen = state.get("index")
-    if name == "ToggleButtons" or name == "RadioButtons":
+    if name == "RadioButtons":
+        lines = "".join(
+            f"<div>{'◉' if position == chosen else '○'} {escape(option)}</div>"
+            for position, option in enumerate(options)
+        )
+        return f"<div class='column'>{lines}</div>"
+    if name == "ToggleButtons":
         return "".join(
             f"<span class='button{' chosen' if position == chosen else ''}'>{escape(option)}</span>"
             for position, option in enumerate(options)

@@ -27,7 +27,9 @@ ORDER = (
     ("pipeline",),
     ("fine_tuning", "optimization", "deployment"),
     ("plots", "widget_pictures", "publishing"),
+    ("notebook_sources",),
     ("widgets", "notebook_builder"),
+    ("exercises",),
     ("commands",),
     ("__main__",),
 )

@@ -1,7 +1,10 @@
 """Reading and cleaning texts that nobody vouches for."""
 
+import bz2
+import gzip
 import importlib
 import json
+import lzma
 import os
 import random
 import re
@@ -10,6 +13,8 @@ import sys
 import time
 import unicodedata
 import warnings
+import zipfile
+import zlib
 
 import pytest
 from bs4 import BeautifulSoup
@@ -34,6 +39,7 @@ from rag_helpers.corpus import (
     load_squad,
     remove_stop_words,
 )
+from rag_helpers.corpus.pdf import read_pdf
 from rag_helpers.errors import CorpusError, InvalidInputError
 from rag_helpers.records import Document
 
@@ -238,6 +244,18 @@ def test_a_hostile_page_costs_no_more_than_its_length(piece):
     start = time.perf_counter()
     clean_text(piece * (600_000 // len(piece)), markup=True)
     assert time.perf_counter() - start < 10
+
+
+@pytest.mark.seconds
+@pytest.mark.parametrize(
+    "piece", ["<div>", "<td><p></td>", "<li><pre>", "</h1><br>", "<table><tr>"]
+)
+def test_elements_without_text_cost_no_more_than_their_number(piece):
+    # What tags leave behind grew with each of them: 49 MB of "<div>" were not read in 200 s.
+    start = time.perf_counter()
+    text = clean_text(piece * (3_000_000 // len(piece)) + "deep", markup=True).text
+    assert text in {"deep", " deep", "* deep"}
+    assert time.perf_counter() - start < 30
 
 
 def test_what_is_not_closed_is_not_lost():
@@ -525,12 +543,95 @@ def test_a_pipe_is_not_waited_for(tmp_path):
         load_files(tmp_path)
 
 
-def test_large_files_are_refused_before_they_are_read(tmp_path):
-    path = tmp_path / "huge.txt"
-    with path.open("wb") as file:
-        file.truncate(corpus.MAX_FILE_MB * 1_000_000 + 1)  # takes no room on the disk
-    with pytest.raises(CorpusError, match=r"huge\.txt has 50 MB, more than the 50 MB"):
+@pytest.mark.parametrize("suffix", corpus.SUFFIXES)
+def test_large_files_are_refused_before_they_are_read(tmp_path, suffix):
+    with (tmp_path / f"huge{suffix}").open("wb") as file:
+        file.truncate(100_000_000)  # takes no room on the disk
+    start = time.perf_counter()
+    with pytest.raises(CorpusError, match=rf"huge\{suffix} has 100 MB, more than the 50 MB"):
         load_files(tmp_path)
+    assert time.perf_counter() - start < 1
+
+
+def test_a_squad_file_that_is_too_large_is_refused_too(tmp_path):
+    with (tmp_path / "huge.json").open("wb") as file:
+        file.truncate(corpus.MAX_FILE_MB * 1_000_000 + 1)
+    with pytest.raises(CorpusError, match=r"huge\.json has 50 MB, more than the 50 MB"):
+        load_squad(tmp_path / "huge.json")
+
+
+@pytest.mark.seconds
+@pytest.mark.parametrize(
+    ("name", "head", "tail"),
+    [("a.txt", "", ""), ("a.md", "# ", ""), ("a.html", "<p>", ""), ("a.jsonl", '{"text": "', '"}')],
+)
+def test_a_line_of_megabytes_is_read(tmp_path, name, head, tail):
+    # 49 MB take 7 to 10 s and at most 0.4 GB on two cores.
+    (tmp_path / name).write_text(head + "word " * 2_000_000 + tail)
+    start = time.perf_counter()
+    assert len(load_files(tmp_path)[0].text) >= 9_999_999
+    assert time.perf_counter() - start < 30
+
+
+ARCHIVES = {
+    ".zip": b"PK\x03\x04", ".gz": b"\x1f\x8b", ".docx": b"PK\x03\x04", ".tar.bz2": b"BZh",
+    ".7z": b"7z\xbc\xaf\x27\x1c", ".epub": b"PK\x03\x04", ".txt.xz": b"\xfd7zXZ\x00",
+}  # fmt: skip
+
+
+def test_archives_are_named_and_never_unpacked(tmp_path, monkeypatch):
+    for module in (gzip, bz2, lzma):
+        monkeypatch.setattr(module, "open", lambda *_, **__: pytest.fail("unpacked"))
+    monkeypatch.setattr(zipfile, "ZipFile", lambda *_, **__: pytest.fail("unpacked"))
+    for suffix, data in ARCHIVES.items():
+        (tmp_path / f"a{suffix}").write_bytes(data)
+    (tmp_path / "b.txt").write_text("Ice melts.")
+    with pytest.warns(UserWarning, match="not of a format that is read") as caught:
+        assert [document.source for document in load_files(tmp_path)] == ["b.txt"]
+    assert "a.zip" in str(caught[0].message) or "2 more" in str(caught[0].message)
+    with pytest.raises(CorpusError, match="not of a format that is read"):
+        load_files(tmp_path / "a.docx")
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.md", "a.html", "a.jsonl", "a.csv", "a.pdf"])
+def test_an_archive_under_another_name_is_no_text(tmp_path, name):
+    (tmp_path / name).write_bytes(gzip.compress(b"\0" * 100_000_000, 1))
+    with pytest.raises(CorpusError):
+        load_files(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["data.jsonl.gz", "data.jsonl", "data.zip"])
+def test_a_data_set_with_compressed_files_is_refused(tmp_path, name):
+    """The library for data sets unpacks by content, not by name, and without a limit."""
+    data = gzip.compress(b'{"text": "Ice melts."}\n')
+    if name.endswith(".zip"):
+        with zipfile.ZipFile(tmp_path / name, "w") as archive:
+            archive.writestr("data.jsonl", '{"text": "Ice melts."}')
+    else:
+        (tmp_path / name).write_bytes(data)
+    with pytest.raises(CorpusError, match=r"is compressed \(\w+\).*unpack it yourself"):
+        load_dataset_documents(str(tmp_path))
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    data=st.binary(max_size=300) | st.text(max_size=200).map(str.encode),
+    head=st.sampled_from(
+        [b"", b"%PDF-1.4\n", b'{"text": "', b"text\n", b"\xff\xfe", b"\x1f\x8b", b"<"]
+    ),
+    suffix=st.sampled_from(corpus.SUFFIXES),
+)
+def test_any_bytes_are_read_or_refused_in_a_sentence(tmp_path_factory, data, head, suffix):
+    path = tmp_path_factory.mktemp("any") / f"a{suffix}"
+    path.write_bytes(head + data)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            documents = load_files(path)
+        except CorpusError as error:
+            assert "a." in str(error)
+        else:
+            assert all(document.text for document in documents)
 
 
 @pytest.mark.parametrize(
@@ -559,6 +660,123 @@ def test_every_truncated_pdf_is_read_or_named(tmp_path):
                 assert "a.pdf" in str(error)
     assert "refused" in outcomes
     assert outcomes <= {"refused", "One two three", "One two three\nFour five six"}
+
+
+def pdf_of(contents, *, pages=1, resources=b"", objects=()):
+    """A PDF whose pages all draw the same stream; `objects` are numbered from 4."""
+    first = 4 + len(objects)
+    page = (
+        b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 9 9] /Contents 3 0 R /Resources << %s >> >>"
+    )
+    kids = b" ".join(b"%d 0 R" % (first + number) for number in range(pages))
+    every = [
+        b"<< /Type /Catalog /Pages 2 0 R >>",
+        b"<< /Type /Pages /Kids [%s] /Count %d >>" % (kids, pages),
+        contents,
+        *objects,
+        *[page % resources] * pages,
+    ]
+    data, offsets = bytearray(b"%PDF-1.5\n"), []
+    for number, content in enumerate(every, start=1):
+        offsets.append(len(data))
+        data += b"%d 0 obj\n%s\nendobj\n" % (number, content)
+    table = b"".join(b"%010d 00000 n \n" % offset for offset in offsets)
+    size = len(every) + 1
+    tail = b"xref\n0 %d\n0000000000 65535 f \n%strailer << /Size %d /Root 1 0 R >>\n" % (
+        size, table, size,
+    )  # fmt: skip
+    return bytes(data) + tail + b"startxref\n%d\n%%%%EOF" % len(data)
+
+
+def stream_of(data, more=b"", filters=b"/FlateDecode"):
+    return b"<< /Length %d /Filter %s %s >>\nstream\n%s\nendstream" % (
+        len(data), filters, more, data,
+    )  # fmt: skip
+
+
+def packed(piece, times):
+    """Compress many copies without holding them."""
+    packer, block = zlib.compressobj(9), piece * (1_000_000 // len(piece))
+    copies = max(1, times * len(piece) // len(block))
+    return b"".join(packer.compress(block) for _ in range(copies)) + packer.flush()
+
+
+WORDS_DRAWN = b"BT /F 1 Tf (word word) Tj ET\n"
+FONT = b"/Font << /F << /Type /Font /Subtype /Type1 /BaseFont /Helvetica >> >>"
+BOMBS = {
+    # 1 MB that unpacks to a thousand times its size, and 2 KB to a million times.
+    "one stream": lambda: pdf_of(stream_of(packed(b" ", 10**9)), resources=FONT),
+    "a stream in a stream": lambda: pdf_of(
+        stream_of(zlib.compress(packed(b" ", 10**9)), filters=b"[/FlateDecode /FlateDecode]"),
+        resources=FONT,
+    ),
+    "operations without end": lambda: pdf_of(stream_of(packed(WORDS_DRAWN, 10**6)), resources=FONT),
+    # 30 KB that order a megabyte of drawing again and again.
+    "pages that share": lambda: pdf_of(
+        stream_of(packed(WORDS_DRAWN, 34_000)), pages=300, resources=FONT
+    ),
+    "forms that share": lambda: pdf_of(
+        stream_of(zlib.compress(b"/X Do " * 4900)),
+        resources=b"/XObject << /X 4 0 R >>",
+        objects=[
+            stream_of(
+                packed(WORDS_DRAWN, 34_000),
+                b"/Type /XObject /Subtype /Form /BBox [0 0 9 9] /Resources << %s >>" % FONT,
+            )
+        ],
+    ),
+    "a font without end": lambda: pdf_of(
+        stream_of(zlib.compress(WORDS_DRAWN)),
+        resources=b"/Font << /F 4 0 R >>",
+        objects=[
+            b"<< /Type /Font /Subtype /Type0 /Encoding /Identity-H /ToUnicode 5 0 R >>",
+            stream_of(zlib.compress(b"1 beginbfrange\n<00000000> <FFFFFFFF> <0000>\nendbfrange")),
+        ],
+    ),
+}
+READ_AND_MEASURE = """
+import json, resource, sys, time
+from rag_helpers.corpus import load_files, pdf
+pdf.MAX_PDF_SECONDS = 3.0
+start = time.perf_counter()
+try:
+    said = f"{len(load_files(sys.argv[1])[0].text)} characters"
+except Exception as error:
+    said = f"{type(error).__name__}: {error}"
+peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+print(json.dumps([said, time.perf_counter() - start, peak_mb]))
+"""
+
+
+@pytest.mark.seconds
+@pytest.mark.skipif(sys.platform != "linux", reason="peak memory is counted otherwise elsewhere")
+@pytest.mark.parametrize("kind", BOMBS)
+def test_a_pdf_that_unpacks_without_end_is_refused_within_bounds(tmp_path, kind):
+    path = tmp_path / "bomb.pdf"
+    path.write_bytes(BOMBS[kind]())
+    assert path.stat().st_size < 1_100_000
+    reply = subprocess.run(
+        [sys.executable, "-c", READ_AND_MEASURE, str(path)],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=200,
+    )
+    said, seconds, peak_mb = json.loads(reply.stdout)
+    assert re.match(
+        r"CorpusError: bomb\.pdf (is not a PDF .*[Ll]imit|takes longer .* 3 s)", said
+    ), said
+    assert ("takes longer" in said) == ("share" in kind)
+    assert seconds < 60 and peak_mb < 1000, (seconds, peak_mb)
+
+
+def test_the_time_of_a_pdf_is_counted_over_all_its_pages(tmp_path):
+    write_pdf(tmp_path / "a.pdf", ["One two three", "Four five six"])
+    data = (tmp_path / "a.pdf").read_bytes()
+    pages = [page.strip() for page in read_pdf(data, "a.pdf").pages]
+    assert pages == ["One two three", "Four five six"]
+    with pytest.raises(CorpusError, match=r"a\.pdf takes longer to read than the 0 s"):
+        read_pdf(data, "a.pdf", max_seconds=0)
 
 
 def test_an_encrypted_pdf_is_named(tmp_path):

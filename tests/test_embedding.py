@@ -13,6 +13,8 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from rag_helpers.embedding import (
@@ -166,8 +168,8 @@ def test_dpr_is_scored_by_inner_product_on_raw_vectors(passages):
 
 
 def test_either_name_of_a_pair_gives_the_pair(dpr):
-    for given in (dpr / "dpr-ctx_encoder-tiny", str(dpr / "dpr-question_encoder-tiny")):
-        passages, questions = load_embedders(given)
+    for name in (dpr / "dpr-ctx_encoder-tiny", str(dpr / "dpr-question_encoder-tiny")):
+        passages, questions = load_embedders(name)
         assert (passages.name, questions.name) == (
             "dpr-ctx_encoder-tiny",
             "dpr-question_encoder-tiny",
@@ -335,6 +337,49 @@ def test_a_damaged_configuration_is_named(bert, tmp_path):
     (folder / "config.json").write_text("{")
     with pytest.raises(ModelIntegrityError, match=r"config\.json is not JSON"):
         SentenceEmbedder(folder)
+
+
+# Without padding
+
+sentences = st.lists(
+    st.lists(st.sampled_from(["cat", "dog", "?", "."]), max_size=POSITIONS).map(" ".join),
+    min_size=1,
+    max_size=9,
+)
+
+
+@pytest.fixture(scope="module")
+def padded(bert):
+    from sentence_transformers import SentenceTransformer
+
+    return SentenceTransformer(str(bert), device="cpu")
+
+
+@given(texts=sentences, tokens_at_once=st.sampled_from([1, 50, 1024]))
+@settings(
+    max_examples=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+def test_texts_end_to_end_have_the_vectors_of_padded_texts(
+    bert, padded, texts, tokens_at_once, monkeypatch
+):
+    monkeypatch.setattr("rag_helpers.embedding.ragged._TOKENS_AT_ONCE", tokens_at_once)
+    embedder = SentenceEmbedder(bert, normalize=False)
+    assert embedder._ragged
+    np.testing.assert_allclose(embedder.embed(texts), padded.encode(texts), atol=1e-5)
+
+
+@pytest.mark.parametrize("mode", ["cls", "max"])
+def test_an_encoder_that_pools_otherwise_is_run_as_it_is(bert, tmp_path, mode):
+    from sentence_transformers import SentenceTransformer
+
+    model = SentenceTransformer(str(bert), device="cpu")
+    model[1] = type(model[1])(16, pooling_mode=mode)
+    model.save(str(tmp_path / mode))
+    embedder = SentenceEmbedder(tmp_path / mode, normalize=False)
+    assert not embedder._ragged
+    np.testing.assert_allclose(embedder.embed(TEXTS), model.encode(TEXTS), atol=1e-5)
 
 
 # The real MiniLM

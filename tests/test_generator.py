@@ -21,6 +21,7 @@ from rag_helpers.generator import (
     Seq2SeqGenerator,
     load_generator,
 )
+from rag_helpers.generator.openings import Openings
 from rag_helpers.prompting import CHAT, CLOSED_BOOK, RECIPE, PromptTemplate, build_prompt
 from rag_helpers.records import Chunk, Generation, Generator, Hit, Prompt
 
@@ -369,17 +370,68 @@ def test_what_prompts_begin_with_is_read_once(chat, monkeypatch) -> None:
         return forward(input_ids=input_ids, **options)
 
     prompt, other = make_prompts(TINY_CHAT)[:2]
-    encoded = [chat._encode(prompt), chat._encode(other)]
-    shared = chat._shared_prefix(encoded)
+    fresh = chat.with_options(reuse_opening=True)
+    fresh._openings = Openings()
+    encoded = [fresh._encode(prompt), fresh._encode(other)]
+    shared = fresh._shared_prefix(encoded)
     assert encoded[0][:shared] == encoded[1][:shared]
     assert encoded[0][shared] != encoded[1][shared]
-    monkeypatch.setattr(chat.model, "forward", listen)
-    assert answers(chat.generate([prompt, other])) == ANSWERS[:2]
+    monkeypatch.setattr(fresh.model, "forward", listen)
+    assert answers(fresh.generate([prompt, other])) == ANSWERS[:2]
+    opening = len(fresh._opening_ids(prompt.system))
+    assert 0 < opening <= shared
     longest = max(map(len, encoded))
-    assert read[:2] == [(1, shared), (2, longest - shared)]
+    parts = [(1, opening), (1, shared - opening), (2, longest - shared)]
+    parts = [part for part in parts if part[1]]
+    assert read[: len(parts)] == parts
     # Equal prompts are all prefix but for the last id, from which the model goes on.
-    assert chat._shared_prefix([encoded[0]] * 3) == len(encoded[0]) - 1
-    assert answers(chat.generate([prompt] * 3)) == [ANSWERS[0]] * 3
+    assert fresh._shared_prefix([encoded[0]] * 3) == len(encoded[0]) - 1
+    assert answers(fresh.generate([prompt] * 3)) == [ANSWERS[0]] * 3
+
+
+@pytest.mark.seconds
+def test_the_opening_is_read_for_the_first_prompt_alone(chat, monkeypatch) -> None:
+    read = []
+    forward = chat.model.forward
+
+    def listen(input_ids=None, **options):
+        read.append(input_ids.shape[1])
+        return forward(input_ids=input_ids, **options)
+
+    fresh, plain = chat.with_options(reuse_opening=True), chat.with_options(reuse_opening=False)
+    fresh._openings = Openings()
+    prompts = make_prompts(TINY_CHAT)
+    expected = [plain.generate([prompt])[0] for prompt in prompts]
+    monkeypatch.setattr(chat.model, "forward", listen)
+    opening = len(fresh._opening_ids(prompts[0].system))
+    for place, prompt in enumerate(prompts):
+        read.clear()
+        found = fresh.generate([prompt])[0]
+        whole = len(fresh._encode(prompt))
+        assert read[0] == (opening if place == 0 else whole - opening)
+        assert (found.text, found.tokens) == (expected[place].text, expected[place].tokens)
+        assert found.mean_log_probability == pytest.approx(
+            expected[place].mean_log_probability, abs=1e-4
+        )
+    # A copy knows what was read before it was made; what it reads itself is its own.
+    copied = fresh.with_options(max_new_tokens=5)
+    copied.generate([Prompt("?", "Tea is hot.", system="Another system message.")])
+    assert copied._openings is not fresh._openings
+    kept = fresh._opening_ids("Another system message.")
+    assert fresh._openings.recall(kept) is None
+    assert copied._openings.recall(kept) is not None
+
+
+def test_openings_are_bounded_and_recalled_as_copies() -> None:
+    known = Openings()
+    for number in range(20):
+        known = known.including([number, 0], cache=[number])
+    assert known.longest([3, 0, 1]) == 0
+    assert known.longest([19, 0, 1]) == 2
+    known.recall([19, 0]).append("changed")
+    assert known.recall([19, 0]) == [19]
+    assert known.recall([19]) is None
+    assert known.including([]) is known
 
 
 @pytest.mark.seconds

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -486,6 +487,42 @@ def test_a_full_disk_leaves_the_old_index(tmp_path, monkeypatch, part):
     assert not [name for name in after if name.endswith(".tmp")]
 
 
+@contextlib.contextmanager
+def files_of_at_most(size):
+    """Let the system refuse to write past so many bytes, as a full disk does: with an OSError."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
+def test_wherever_writing_stops_the_old_index_stays(tmp_path):
+    old, new = filled(3), filled(5)
+    old.save(tmp_path)
+    before = sorted(path.name for path in tmp_path.iterdir())
+    largest = max(path.stat().st_size for path in tmp_path.iterdir())
+    refused = 0
+    for size in range(0, 2 * largest, 7):
+        try:
+            with files_of_at_most(size):
+                new.save(tmp_path)
+        except OSError:
+            refused += 1
+            assert ChunkIndex.load(tmp_path).chunks == old.chunks
+            # Whole files of the new index may lie beside the old one; halves do not.
+            assert set(before) <= {path.name for path in tmp_path.iterdir()}
+            assert not list(tmp_path.glob("*.tmp"))
+        else:
+            assert ChunkIndex.load(tmp_path).chunks == new.chunks
+            break
+    assert refused > 10
+
+
 def test_writers_and_readers_at_once_see_whole_indexes(tmp_path):
     """Two writers of different indexes and one reader: the reader never meets half of one."""
     small, large = filled(2, seed=1), filled(5, seed=2)
@@ -518,20 +555,22 @@ def saved(tmp_path) -> Path:
     return tmp_path / "index"
 
 
-def test_changed_bytes_are_refused_before_faiss_reads_them(saved, monkeypatch):
+@pytest.mark.parametrize("memory_map", [False, True])
+def test_changed_bytes_are_refused_before_faiss_reads_them(saved, monkeypatch, memory_map):
     import faiss
 
-    monkeypatch.setattr(faiss, "deserialize_index", lambda *_: pytest.fail("parsed"))
+    for reader in ("deserialize_index", "read_index"):
+        monkeypatch.setattr(faiss, reader, lambda *_: pytest.fail("parsed"))
     for path in [*data_files(saved), saved / "manifest.json"]:
         whole = path.read_bytes()
         flipped = bytes([whole[0] ^ 1]) + whole[1:]
         for damaged in (flipped, whole[:-1], whole + b"\n", b""):
             path.write_bytes(damaged)
             with pytest.raises(IndexIntegrityError, match=r"damaged.*build the index again"):
-                ChunkIndex.load(saved)
+                ChunkIndex.load(saved, memory_map=memory_map)
         path.write_bytes(whole)
     monkeypatch.undo()
-    assert len(ChunkIndex.load(saved)) == 3
+    assert len(ChunkIndex.load(saved, memory_map=memory_map)) == 3
 
 
 @pytest.mark.parametrize(
@@ -635,3 +674,77 @@ def test_neither_torch_nor_faiss_is_imported_with_the_module():
     code = "import sys, rag_helpers.index; print({'torch', 'faiss'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+# Mapped indexes
+
+
+@pytest.mark.parametrize("metric", ["l2", "ip"])
+def test_a_mapped_index_answers_as_a_loaded_one(tmp_path, metric):
+    index = filled(300, 24, metric=metric, model="m")
+    index.remove(["doc7"])
+    index.save(tmp_path, corpus="abc")
+    mapped = ChunkIndex.load(tmp_path, model="m", corpus="abc", memory_map=True)
+    questions = np.random.default_rng(1).normal(size=(5, 24))
+    assert mapped.search(questions, k=9) == index.search(questions, k=9)
+    where = {"source": ["doc3", "doc4"]}
+    assert mapped.search(questions, where=where) == index.search(questions, where=where)
+    assert np.array_equal(mapped.vectors(), index.vectors())
+    assert mapped.chunks == index.chunks and mapped.counts == index.counts
+    assert (mapped.mapped_from, index.mapped_from) == (str(tmp_path), "")
+
+
+def test_a_mapped_index_does_not_change_and_names_the_cure(tmp_path):
+    # FAISS would end the process: its vectors are not its own.
+    pages().save(tmp_path)
+    mapped = ChunkIndex.load(tmp_path, memory_map=True)
+    for change in (
+        lambda: mapped.add([chunk("new")], [[1.0]]),
+        lambda: mapped.add([chunk("b.txt")], [[1.0]], replace=True),
+        lambda: mapped.remove(["b.txt"]),
+    ):
+        with pytest.raises(InvalidInputError, match=r"3 chunks are mapped.*without memory_map"):
+            change()
+    assert mapped.chunks == pages().chunks
+    # The cure works, and so does a copy elsewhere.
+    changed = ChunkIndex.load(tmp_path)
+    changed.remove(["b.txt"])
+    mapped.save(tmp_path / "copy")
+    assert ChunkIndex.load(tmp_path / "copy").chunks == pages().chunks
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows keeps the old file in the folder")
+def test_a_mapped_index_stays_whole_when_its_folder_is_saved_anew(tmp_path):
+    old, new = filled(200, 16, seed=1), filled(300, 16, seed=2)
+    old.save(tmp_path)
+    before = data_files(tmp_path)
+    mapped = ChunkIndex.load(tmp_path, memory_map=True)
+    new.save(tmp_path)
+    assert not any(path.exists() for path in before), "the old files have no name any more"
+    question = np.ones(16)
+    assert mapped.search(question, k=200) == old.search(question, k=200)
+    again = ChunkIndex.load(tmp_path, memory_map=True)
+    assert again.search(question, k=300) == new.search(question, k=300)
+
+
+def test_mapped_vectors_are_read_where_they_lie(tmp_path):
+    import faiss
+
+    filled(300, 24).save(tmp_path)
+    for memory_map in (False, True):
+        index = ChunkIndex.load(tmp_path, memory_map=memory_map)
+        assert faiss.downcast_index(index._index.index).codes.is_owned != memory_map
+
+
+def test_an_empty_index_is_mapped_too(tmp_path):
+    ChunkIndex(7).save(tmp_path)
+    assert ChunkIndex.load(tmp_path, memory_map=True).search(np.zeros(7)) == [[]]
+
+
+def test_a_vectors_file_of_no_bytes_is_refused_though_its_checksum_fits(saved):
+    files = ChunkIndex.info(saved)["files"]
+    (saved / files["vectors"]["name"]).write_bytes(b"")
+    files["vectors"].update(bytes=0, sha256=storage._sha256(b""))
+    edit_manifest(saved, files=files)
+    with pytest.raises(IndexIntegrityError, match="but the file has 0"):
+        ChunkIndex.load(saved, memory_map=True)

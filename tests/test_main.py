@@ -156,6 +156,8 @@ def test_checks_install_their_tools_first(recorded, kind):
 def test_notebooks_passes_names_on(recorded):
     assert main(["notebooks", "02", "03"]) == 0
     assert recorded == [("install", True), ("run", "rag_helpers.notebook_builder", "02", "03")]
+    assert main(["notebooks", "02", "--exercises"]) == 0
+    assert recorded[-1] == ("run", "rag_helpers.notebook_builder", "02", "--exercises")
 
 
 def test_clean_says_how_much_went(monkeypatch, tmp_path, capsys):

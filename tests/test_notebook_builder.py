@@ -23,6 +23,7 @@ from rag_helpers.notebook_builder import (
     main,
     read_source,
 )
+from rag_helpers.notebook_sources import list_sources
 
 WHOLE = """\
 # %% [markdown]
@@ -424,6 +425,56 @@ def test_unknown_names_are_answered_with_the_known_ones(course, capsys):
     put(course, WHOLE)
     assert main(["--check", "09"]) == 1
     assert "No notebook begins with ['09']; there are ['01_toy']." in capsys.readouterr().err
+
+
+SOLUTION = """\
+# %% [markdown]
+# # 1 · Exercises: a toy
+
+# %%
+def two():
+    # solution 1.1: return 2
+    return 1 + 1
+    # end of solution
+
+
+# %%
+check_1_1(two)
+"""
+
+
+def test_exercises_are_written_without_running_and_checked(course, capsys):
+    committed(course, lambda notebook: None)
+    put(course, SOLUTION, "01_toy_solutions")
+    assert main(["--check"]) == 1
+    printed = capsys.readouterr().out
+    assert "01_toy_exercises.ipynb is out of step" in printed
+    assert "01_toy_solutions.ipynb is out of step" in printed
+    assert printed.endswith("1 notebooks checked, 2 faults\n")
+    assert main(["01", "--exercises"]) == 0
+    assert "01_toy_exercises: written" in capsys.readouterr().out
+    assert main(["--check"]) == 0
+    exercises, solutions = (
+        nbformat.read(course / form / f"01_toy_{form}.ipynb", as_version=4)
+        for form in ("exercises", "solutions")
+    )
+    assert 'raise NotImplementedError("Exercise 1.1: return 2")' in exercises.cells[1].source
+    assert solutions.cells[1].source == "def two():\n    return 1 + 1"
+    assert solutions.cells[0].source == "# 1 · Solutions: a toy"
+    assert [cell.id for cell in exercises.cells] == ["cell-000", "cell-001", "cell-002"]
+    before = (course / "exercises" / "01_toy_exercises.ipynb").stat().st_mtime_ns
+    capsys.readouterr()
+    assert main(["--exercises"]) == 0
+    assert capsys.readouterr().out == ""
+    assert (course / "exercises" / "01_toy_exercises.ipynb").stat().st_mtime_ns == before
+
+
+def test_exercises_are_no_notebook_to_execute(course):
+    put(course, SOLUTION, "01_toy_solutions")
+    put(course, WHOLE)
+    put(course, WHOLE, "capstone")
+    assert list_sources(course) == ["01_toy", "capstone"]
+    assert list_sources(course, ["01"]) == ["01_toy"]
 
 
 @pytest.mark.notebooks

@@ -1,18 +1,23 @@
 """The measurements, on variants whose speed and quality are known beforehand."""
 
+import sys
 import time
 
 import numpy as np
 import pytest
 
-from rag_helpers.errors import InvalidInputError
+from rag_helpers.errors import InvalidInputError, MissingExtraError
 from rag_helpers.optimization import (
+    CTranslate2Generator,
+    build_kind,
     imitate_vectors,
     measure_embedders,
     measure_generators,
     measure_indexes,
     model_size_mb,
+    move_to_gpus,
     quantize_dynamic,
+    quantize_torchao,
 )
 from rag_helpers.records import Generation, Prompt
 
@@ -51,6 +56,7 @@ class TestGenerators:
         # "one" against "one two": precision 1, recall 1/2, F1 2/3; "three" is right: 5/3 of four.
         assert rows[0].f1.value == pytest.approx(5 / 12)
         assert rows[1].f1.value == pytest.approx(2 / 12)
+        assert [row.exact_match.value for row in rows] == [0.25, 0.0]
         assert [row.identical.value for row in rows] == [1.0, 0.75]
         assert rows[1].identical.low < 0.75 < rows[1].identical.high
         assert rows[1].texts == ("one", "3", "4", "5")
@@ -62,6 +68,14 @@ class TestGenerators:
         assert 20 <= row.p50_ms <= row.p95_ms
         # 10 tokens in 20 ms or a little more.
         assert 50 < row.tokens_per_s <= 500
+
+    def test_prompts_at_once_share_their_time(self):
+        slow = FakeGenerator("wxyz", seconds=0.03)
+        [row] = measure_generators({"slow": lambda: slow}, PROMPTS, GOLD, at_once=3)
+        assert slow.calls == [["a"], ["a", "b", "c"], ["d"]]
+        assert 10 <= row.p50_ms < 30 <= row.p95_ms + 5
+        with pytest.raises(InvalidInputError, match="at_once is 0"):
+            measure_generators({"slow": lambda: slow}, PROMPTS, GOLD, at_once=0)
 
     def test_loading_is_timed_apart(self):
         def load():
@@ -133,8 +147,8 @@ class TestIndexes:
         # Between two corners: the neighbours lie in two lists.
         queries = (points[:5] + points[50:55]) / 2
         flat, one, every = measure_indexes(points, queries, kinds)
-        assert (flat.recall, every.recall) == (1.0, 1.0)
-        assert one.recall < 1.0
+        assert (flat.recall.value, every.recall.value) == (1.0, 1.0)
+        assert one.recall.low <= one.recall.value <= one.recall.high < 1.0
         # 400 vectors of 8 numbers of 4 bytes, and a header.
         assert 0.0128 <= flat.size_mb < 0.0140
         assert min(flat.queries_per_s, flat.build_s) > 0
@@ -149,8 +163,72 @@ class TestIndexes:
 
     @pytest.mark.parametrize("k", [0, 401])
     def test_k_lies_within_the_vectors(self, points, k):
-        with pytest.raises(InvalidInputError, match=f"k is {k} and there are 400"):
+        with pytest.raises(InvalidInputError, match=f"k is {k}, and there are 400"):
             measure_indexes(points, points[:1], {"flat": ("Flat", {})}, k=k)
+
+    def test_there_must_be_a_query(self, points):
+        with pytest.raises(InvalidInputError, match="0 queries"):
+            measure_indexes(points, points[:0], {"flat": ("Flat", {})})
+
+    def test_the_size_is_that_of_the_file(self, points):
+        import faiss
+
+        for kind in ("Flat", "IVF8,SQ8", "HNSW8,Flat"):
+            [row] = measure_indexes(points, points[:2], {"x": (kind, {})})
+            written = faiss.serialize_index(build_kind(points, kind))
+            assert row.size_mb == len(written) / 1e6
+
+    def test_copies_stand_for_each_other(self):
+        # Twelve times the same vector: which ten of them are found is chance.
+        copies = np.repeat(np.eye(3, dtype=np.float32), 12, axis=0)
+        found = measure_indexes(copies, copies[::12], {"lists": ("IVF3,Flat", {"nprobe": 1})})
+        assert found[0].recall.value == 1.0
+
+    def test_settings_of_one_kind_are_built_once(self, points, monkeypatch):
+        from rag_helpers.optimization import indexes
+
+        built = []
+
+        def build(vectors, kind, **options):
+            built.append(kind)
+            return build_kind(vectors, kind, **options)
+
+        monkeypatch.setattr(indexes, "build_kind", build)
+        kinds = {
+            "a": ("IVF8,Flat", {"nprobe": 8}),
+            "b": ("IVF8,Flat", {"nprobe": 1}),
+            "c": ("IVF8,SQ8", {"nprobe": 1}),
+            "d": ("IVF8,SQ8", {}),
+        }
+        a, b, *_ = measure_indexes(points, (points[:5] + points[50:55]) / 2, kinds)
+        # Without parameters FAISS' own defaults have to be back.
+        assert built == ["IVF8,Flat", "IVF8,SQ8", "IVF8,SQ8"]
+        assert a.recall.value > b.recall.value
+
+    def test_an_index_can_be_trained_on_some_of_the_vectors(self, points):
+        # Ten vectors are too few for 64 lists, which shows that no more were used.
+        with pytest.raises(InvalidInputError, match="'IVF64,Flat' from 10 vectors"):
+            build_kind(points, "IVF64,Flat", training=10)
+        index = build_kind(points, "IVF8,Flat", {"nprobe": 8}, training=100)
+        assert index.ntotal == len(points)
+        assert index.nprobe == 8
+
+    def test_without_a_gpu_the_cure_is_named(self, points):
+        import faiss
+
+        if hasattr(faiss, "StandardGpuResources") and faiss.get_num_gpus():
+            pytest.skip("there is a GPU here")
+        with pytest.raises((MissingExtraError, InvalidInputError), match="keep the index where"):
+            move_to_gpus(build_kind(points, "Flat"))
+
+    def test_a_gpu_finds_the_same(self, points):
+        import faiss
+
+        if not hasattr(faiss, "StandardGpuResources") or not faiss.get_num_gpus():
+            pytest.skip("there is no GPU here")
+        index = build_kind(points, "Flat")
+        moved = move_to_gpus(index)
+        assert np.array_equal(moved.search(points[:9], 3)[1], index.search(points[:9], 3)[1])
 
 
 class TestImitation:
@@ -167,6 +245,26 @@ class TestImitation:
         np.fill_diagonal(cosines, -1)
         # The nearest of many siblings is somewhat nearer than their mean cosine.
         assert 0.8 < np.median(cosines.max(axis=1)) < 0.95
+
+    def test_directions_have_the_real_covariance(self):
+        # No two of these are alike, so that what is made is direction alone.
+        real = np.array([[1, 0, 0], [-1, 0, 0], [0, 1, 0], [0, 0, 1]], dtype=np.float32)
+        made = imitate_vectors(real, 40_000)
+        # The same law, written down as it is: a normal number for each real vector.
+        numbers = np.random.default_rng(1).normal(size=(40_000, 4))
+        wanted = numbers @ (real - real.mean(axis=0))
+        wanted /= np.linalg.norm(wanted, axis=1, keepdims=True)
+        assert np.cov(made.T) == pytest.approx(np.cov(wanted.T), abs=0.01)
+
+    def test_blocks_do_not_show(self, monkeypatch):
+        from rag_helpers.optimization import imitation
+
+        monkeypatch.setattr(imitation, "_BLOCK", 7)
+        monkeypatch.setattr(imitation, "_JUDGED", 5)
+        made = imitate_vectors(np.eye(9, dtype=np.float32), 20)
+        assert made.shape == (20, 9)
+        assert np.linalg.norm(made, axis=1) == pytest.approx(1, abs=1e-5)
+        assert len(np.unique(made, axis=0)) == 20
 
     def test_the_seed_repeats(self):
         real = np.eye(5, dtype=np.float32)
@@ -234,3 +332,78 @@ def test_eight_bits_turn_the_embedders_vectors():
     # 22.7 million parameters of 4 bytes; the word vectors, 30,522 × 384, stay as they are.
     assert fp32.size_mb == pytest.approx(90.9, abs=1)
     assert int8.size_mb == pytest.approx(46.9 + (90.9 - 46.9) / 4, abs=1)
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """A chat model of two layers with random weights, and a real tokenizer."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from rag_helpers.generator import ChatGenerator
+    from rag_helpers.models import resolve
+
+    folder = tmp_path_factory.mktemp("llama")
+    source = resolve("SmolLM2-135M-Instruct")
+    for file in source.glob("*token*"):
+        (folder / file.name).write_bytes(file.read_bytes())
+    for file in source.glob("*.jinja"):
+        (folder / file.name).write_bytes(file.read_bytes())
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=49152,
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        eos_token_id=2,
+        pad_token_id=2,
+        tie_word_embeddings=True,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    return ChatGenerator(folder, dtype="float32", max_new_tokens=12, first_line_only=False)
+
+
+class TestEngines:
+    @pytest.mark.models
+    def test_ctranslate2_writes_scores_and_streams_what_the_original_does(self, small):
+        pytest.importorskip("ctranslate2")
+        prompts = [Prompt("?", text, system="Answer.") for text in ("Tea.", "Ice is cold.", "A")]
+        other = CTranslate2Generator(small, compute_type="float32")
+        found, expected = other.generate(prompts), small.generate(prompts)
+        assert [one.text for one in found] == [one.text for one in expected]
+        assert [one.tokens for one in found] == [one.tokens for one in expected]
+        for one, known in zip(found, expected, strict=True):
+            assert one.mean_log_probability == pytest.approx(known.mean_log_probability, abs=1e-3)
+        assert "".join(other.stream(prompts[1])) == found[1].text
+        assert other.with_options(max_new_tokens=3).generate(prompts[:1])[0].tokens == 3
+        assert (other.token_budget, other.name) == (small.token_budget, small.name)
+
+    @pytest.mark.models
+    def test_what_ctranslate2_cannot_do_is_refused(self, small):
+        pytest.importorskip("ctranslate2")
+        with pytest.raises(InvalidInputError, match="compute_type is 'int3'"):
+            CTranslate2Generator(small, compute_type="int3")
+        with pytest.raises(InvalidInputError, match="num_beams is 2"):
+            CTranslate2Generator(small.with_options(num_beams=2))
+        with pytest.raises(InvalidInputError, match="does not score"):
+            CTranslate2Generator(small).log_likelihood([], [])
+
+    def test_an_engine_that_is_not_installed_names_the_command(self, monkeypatch):
+        monkeypatch.setitem(sys.modules, "ctranslate2", None)
+        monkeypatch.setitem(sys.modules, "torchao.quantization", None)
+        for use in (CTranslate2Generator, quantize_torchao):
+            with pytest.raises(MissingExtraError, match=r"pip install 'rag-helpers\[fast\]'"):
+                use(FakeGenerator("wxyz"))
+
+    @pytest.mark.models
+    def test_torchao_changes_a_copy_alone(self, small):
+        pytest.importorskip("torchao")
+        prompt = Prompt("?", "Tea.", system="Answer.")
+        before = small.generate([prompt])
+        changed = quantize_torchao(small)
+        assert changed.generate([prompt])[0].tokens == before[0].tokens
+        assert small.generate([prompt]) == before
+        with pytest.raises(InvalidInputError, match="holds no torch model"):
+            quantize_torchao(FakeGenerator("wxyz"))

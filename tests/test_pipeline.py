@@ -388,6 +388,13 @@ def test_a_damaged_kept_index_is_made_anew(toy_model, toy_documents, tmp_path):
     assert len(load_index(toy_documents)) == 5
 
 
+def test_a_cache_that_cannot_be_written_costs_time_alone(toy_model, toy_documents, tmp_path):
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "indexes").write_text("a file where a folder should be")
+    with pytest.warns(UserWarning, match="could not be kept in .*set RAG_CACHE"):
+        assert len(load_index(toy_documents)) == 5
+
+
 def test_the_default_pipeline_answers_from_a_folder(toy_model, tmp_path):
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "ice.txt").write_text("Ice melts at zero degrees.", encoding="utf-8")

@@ -288,6 +288,14 @@ REFUSED = {
 }
 
 
+def test_a_variant_with_several_settings_is_a_line_of_points():
+    points = {"one": (1.0, 0.5), "several": [(1.0, 0.2), (2.0, 0.4), (3.0, 0.9)]}
+    axes = plot_tradeoff(points, xlabel="x", ylabel="y")
+    assert [len(dots.get_offsets()) for dots in axes.collections] == [1, 3]
+    assert axes.lines[1].get_ydata().tolist() == [0.2, 0.4, 0.9]
+    assert axes.lines[1].get_color() != axes.lines[0].get_color()
+
+
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_cannot_be_drawn_is_refused_before_a_figure_is_made(case):
     draw, message = REFUSED[case]

@@ -113,7 +113,8 @@ CONTROLS = {
     "nothing chosen": (lambda: ipw.Dropdown(options=["a"], value=None), "▾"),
     "pairs": (lambda: ipw.Dropdown(options=[("shown", 1)], value=1), "shown ▾"),
     "toggle": (lambda: ipw.ToggleButtons(options=["a", "<b>"]), "a <b>"),
-    "radio": (lambda: ipw.RadioButtons(options=["a", "b"]), "a b"),
+    "radio": (lambda: ipw.RadioButtons(options=["a", "<b>"], value="<b>"), "○ a ◉ <b>"),
+    "radio, nothing chosen": (lambda: ipw.RadioButtons(options=["a"], value=None), "○ a"),
     "html": (lambda: ipw.HTML("<i>slanted</i>"), "slanted"),
     "unknown": (lambda: ipw.ColorPicker(description="hue"), "hue ColorPicker"),
 }

@@ -14,11 +14,14 @@ from hypothesis import strategies as st
 from rag_helpers import widgets
 from rag_helpers.chunking import split_by_words
 from rag_helpers.errors import GeneratorError, InvalidInputError
+from rag_helpers.evaluation import Interval
+from rag_helpers.optimization import IndexRecommendation, recommend_index
 from rag_helpers.records import Answer, Chunk, Citation, Document, Hit, Prompt
 from rag_helpers.widgets import (
     ChunkExplorer,
     CompareBox,
     GeneratorPlayground,
+    IndexChooser,
     QuestionBox,
     SearchBox,
     TrainingChart,
@@ -555,7 +558,9 @@ def test_nothing_from_documents_questions_or_models_becomes_html(evil):
     failing = QuestionBox(fail, examples=[evil])
     failing.button.click()
     exploring = ChunkExplorer(Document(f"{evil} {evil}", evil), split_by_words)
-    for box in (searching, playing, asking, comparing, failing, exploring):
+    advice = IndexRecommendation(evil, {evil: 1}, 1.0, Interval(1, 1, 1), 1.0, (evil,))
+    choosing = IndexChooser(lambda *_, **__: advice)
+    for box in (searching, playing, asking, comparing, failing, exploring, choosing):
         assert_harmless(box.status.value)
         assert evil in assert_harmless(box.output.value).text + _Page(box.status.value).text
 
@@ -570,7 +575,8 @@ def test_hostile_source_and_heading_stay_text():
 
 
 def test_every_control_has_a_label():
-    for box in [*make_boxes(lambda: None).values(), ChunkExplorer(WORDS, split_by_words)]:
+    others = [ChunkExplorer(WORDS, split_by_words), IndexChooser(recommend_index)]
+    for box in [*make_boxes(lambda: None).values(), *others]:
         assert all(control.description for control in controls(box))
 
 
@@ -583,6 +589,28 @@ def test_a_long_passage_renders_quickly():
     assert time.process_time() - began < 2
 
 
+# The chooser of an index -----------------------------------------------------------------------
+
+
+def test_chooser_recommends_again_when_a_slider_moves():
+    chooser = IndexChooser(recommend_index)
+    assert chooser.recommendation == recommend_index(100_000)
+    chooser.count.value, chooser.memory.value = 1_000_000, 1_000
+    found = recommend_index(1_000_000, memory_mb=1_000)
+    assert chooser.recommendation == found
+    shown = _Page(chooser.output.value).text
+    assert found.kind in shown and all(reason in shown for reason in found.reasons)
+    assert is_status(chooser, f"About {found.memory_mb:,.1f} MB")
+
+
+def test_chooser_shows_what_would_do_when_nothing_does():
+    chooser = IndexChooser(recommend_index)
+    chooser.count.value, chooser.memory.value = 1_000_000, 1
+    assert "role='alert'" in chooser.status.value
+    assert "No kind of index over 1,000,000" in _Page(chooser.status.value).text
+    assert chooser.output.value == "" and chooser.recommendation is None
+
+
 # The oldest ipywidgets -----------------------------------------------------------------------
 
 # What stands in ipywidgets 7.7.1 and is used here. TagsInput, for one, came with 8.0.
@@ -592,6 +620,7 @@ OLD_ENOUGH = {
     "HBox",
     "HTML",
     "IntSlider",
+    "SelectionSlider",
     "Text",
     "ToggleButtons",
     "VBox",

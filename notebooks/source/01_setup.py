@@ -251,9 +251,13 @@ box.run()
 box
 
 # %% [markdown]
-# **Think about it.** Ask the same question in two wordings, once with the words of the manual and
-# once as you would ask a friend. Does the same passage come first? Which step must have failed
-# when the answer is wrong, and how could you tell?
+# **Think about it.** Choose an answer, press *Check*, and read why.
+# The [exercises](exercises/01_setup_exercises.ipynb) to this notebook check themselves.
+
+# %%
+from rag_helpers.widgets import build_choice_box
+
+build_choice_box("01_setup")
 
 # %% [markdown]
 # ## Main take-away

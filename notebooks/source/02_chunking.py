@@ -203,8 +203,13 @@ explorer = ChunkExplorer(topic, split_by_words, unread=embedder.count_characters
 explorer
 
 # %% [markdown]
-# **Think about it.** Set the overlap to 100 and the size to 120. How many chunks hold the same
-# sentence, and what will that do to a list of the five best hits?
+# **Think about it.** Set the overlap to 100 and the size to 120, and look. Then choose an answer, press *Check*, and read why.
+# The [exercises](exercises/02_chunking_exercises.ipynb) to this notebook check themselves.
+
+# %%
+from rag_helpers.widgets import build_choice_box
+
+build_choice_box("02_chunking")
 
 # %% [markdown]
 # ## The same text twice

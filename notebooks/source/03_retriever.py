@@ -358,9 +358,15 @@ box.run()
 box
 
 # %% [markdown]
-# **Think about it.** The keyword retriever finds `@` only because its tokenizer keeps symbols. Which
-# words of your own field would a standard tokenizer throw away?
-#
+# **Think about it.** Choose an answer, press *Check*, and read why.
+# The [exercises](exercises/03_retriever_exercises.ipynb) to this notebook check themselves.
+
+# %%
+from rag_helpers.widgets import build_choice_box
+
+build_choice_box("03_retriever")
+
+# %% [markdown]
 # ## Main take-away
 #
 # - Dense search finds meaning, keyword search finds names and symbols; each alone wins somewhere.

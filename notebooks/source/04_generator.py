@@ -325,9 +325,15 @@ playground.run()
 playground
 
 # %% [markdown]
-# **Think about it.** Set the passages to 0 and ask again. How would a reader notice that this answer
-# rests on nothing?
-#
+# **Think about it.** Set the passages to 0 and ask again. Then choose an answer, press *Check*, and read why.
+# The [exercises](exercises/04_generator_exercises.ipynb) to this notebook check themselves.
+
+# %%
+from rag_helpers.widgets import build_choice_box
+
+build_choice_box("04_generator")
+
+# %% [markdown]
 # ## Main take-away
 #
 # - Budget the prompt by passage; joining and truncating drops evidence without a word.

@@ -354,9 +354,15 @@ box.run()
 box
 
 # %% [markdown]
-# **Think about it.** A colleague reports an exact match of 0.9 on ten questions that she wrote while
-# reading the passages. Name two reasons not to be impressed.
-#
+# **Think about it.** Choose an answer, press *Check*, and read why.
+# The [exercises](exercises/05_pipeline_exercises.ipynb) to this notebook check themselves.
+
+# %%
+from rag_helpers.widgets import build_choice_box
+
+build_choice_box("05_pipeline")
+
+# %% [markdown]
 # ## Main take-away
 #
 # - Score retrieval and answers apart, and ask which step lost each question.

@@ -618,9 +618,15 @@ for name, pipeline in {"as published": old, "tuned": new}.items():
     print(f"{name:<13} {answer.text}")
 
 # %% [markdown]
-# **Think about it.** The examples in the list are training questions. What does that say about how
-# impressed to be by the tuned answers to them? Ask something of your own instead.
-#
+# **Think about it.** Ask both something of your own. Then choose an answer, press *Check*, and read why.
+# The [exercises](exercises/06_fine_tuning_exercises.ipynb) to this notebook check themselves.
+
+# %%
+from rag_helpers.widgets import build_choice_box
+
+build_choice_box("06_fine_tuning")
+
+# %% [markdown]
 # ## Main take-away
 #
 # - Measure on questions that were not trained on, paired, with an interval; say so when it holds 0.

@@ -61,11 +61,11 @@ for largest in (1, 10, 100):
 # - *fp32*: 32 bits a weight. Our model file holds 4-bit weights (Q4_1) that were expanded once, so
 #   "fp32" here means de-quantized Q4_1.
 # - *bf16*: 16 bits. Fast only where the processor multiplies it natively; left out elsewhere.
+# - *opening reused*: all prompts begin with the same instructions. What the model computed for them
+#   is kept and copied; the answer stays the same.
 # - *int8*: the recipe's `torch.quantization`, in its dynamic form, as above on every linear layer.
-# - *prompt lookup*: the weights stay (bf16, or fp32 where that was left out); runs of tokens are
-#   guessed by copying from the prompt, and verified in one step. Answers quote their passages, so
-#   guesses are often right. Several tokens in one step round differently in bf16, so here and there
-#   an answer changes.
+# - *int8 later*: float32 reads the instructions, and eight bits take over behind them. Why that
+#   should matter comes below.
 
 # %%
 from rag_helpers.environment import cpu_has_bf16
@@ -76,12 +76,20 @@ def load(dtype="float32", **options):
     return ChatGenerator(dtype=dtype, max_new_tokens=24, **options)
 
 
-variants = {"fp32": load, "int8": lambda: quantize_dynamic(load())}
-fastest = "bfloat16" if cpu_has_bf16() else "float32"
-if fastest == "bfloat16":
-    variants["bf16"] = lambda: load(fastest)
-variants["prompt lookup"] = lambda: load(fastest, prompt_lookup=10)
-print(list(variants))
+def load_later():
+    whole = load()
+    whole.generate(prompts[:1])  # reads the instructions
+    return quantize_dynamic(whole)
+
+
+variants = {
+    "fp32": lambda: load(reuse_opening=False),
+    "opening reused": load,
+    "int8": lambda: quantize_dynamic(load(reuse_opening=False)),
+    "int8 later": load_later,
+}
+if cpu_has_bf16():
+    variants["bf16"] = lambda: load("bfloat16")
 
 # %% [markdown]
 # All of them read the same eight prompts. That few keeps the cell near a minute and makes the
@@ -140,8 +148,68 @@ axes = plot_intervals(scores, xlabel="token F1", n=len(prompts))
 # %%
 for number, q in enumerate(asked[:3]):
     print(q.question)
-    for r in rows[:2]:
+    for r in (rows[0], rows[2]):
         print(f"  {r.name:<5}", r.texts[number][:100])
+
+# %% [markdown]
+# ### Where eight bits go wrong
+#
+# Activations share one scale too, and language models have *massive activations* on their first
+# token (Sun et al., 2024). How much larger than a typical one is the largest number that enters
+# each layer's last matrix, at the first token and at all others?
+
+# %%
+largest = []
+hooks = [
+    layer.mlp.down_proj.register_forward_pre_hook(
+        lambda _, inputs: largest.append(inputs[0][0].abs().amax(dim=1) / inputs[0].abs().median())
+    )
+    for layer in generator.model.model.layers
+]
+with torch.inference_mode():
+    generator.model(torch.tensor([generator.tokenizer(prompts[0].text).input_ids]))
+for hook in hooks:
+    hook.remove()
+
+# %%
+import matplotlib.pyplot as plt
+
+figure, axes = plt.subplots(figsize=(7, 2.8), facecolor="white", layout="constrained")
+axes.semilogy([float(tokens[0]) for tokens in largest], marker="o", label="first token")
+axes.semilogy([float(tokens[1:].max()) for tokens in largest], marker="s", label="all others")
+axes.set(xlabel="layer", ylabel="largest / median activation", title="What eight bits must span")
+axes.legend()
+axes.grid(alpha=0.3)
+# %% [markdown]
+# Where one number is a thousand times as large as the typical one, 255 steps leave nothing for the
+# typical one. With the instructions read in float32, the first token is never rounded (a simple
+# form of PrefixQuant; Chen et al., 2024). It helps; it does not make eight bits the same.
+#
+# ### The reader that answers by default
+#
+# So much for the model as published. The trained reader writes a few words, and was measured in
+# more ways than fit here (`rag_helpers/data/results/variants.py`), with AVX2 alone too, which is
+# what most laptops have:
+
+# %%
+from rag_helpers.optimization import load_reader_study
+
+study = load_reader_study()
+figure, panels = plt.subplots(1, 2, figsize=(11, 3.6), facecolor="white", layout="constrained")
+for panel, (name, found) in zip(panels, study.items(), strict=True):
+    points = {variant: (row["p50 ms"], row["identical"]["value"]) for variant, row in found.items()}
+    plot_tradeoff(points, xlabel="median ms a question", ylabel="answers as fp32's", axes=panel)
+    panel.set_title(name)
+
+# %% [markdown]
+# The default follows a rule: the fastest whose F1 is within one point of float32's and which gives
+# at least 95 % of its answers.
+
+# %%
+from rag_helpers.optimization import choose_variant
+
+for name, found in study.items():
+    print(f"{name}: {choose_variant(found)}")
 
 # %% [markdown]
 # ## The same for the embedder
@@ -158,6 +226,58 @@ if cpu_has_bf16():
 for r in measure_embedders(kinds, texts):
     print(f"{r.name:<5} {r.size_mb:>4.0f} MB {r.texts_per_s:>6.1f} passages/s", end="  ")
     print(f"cosine to fp32: mean {r.mean_cosine:.4f}, least {r.min_cosine:.4f}")
+
+# %% [markdown]
+# Nothing need be rounded to save work that was never needed. `encode`, as the recipe calls it, pads
+# each batch of 32 to its longest text and computes on the padding too. `SentenceEmbedder` lays a few
+# texts end to end instead, 1,024 tokens at once, and lets each attend to itself alone. The weights
+# are the same, and the vectors too but for the last digits:
+
+# %%
+import time
+
+from sentence_transformers import SentenceTransformer
+
+from rag_helpers.models import resolve
+
+recipe = SentenceTransformer(str(resolve("all-MiniLM-L6-v2")), device="cpu")
+for name, encode in (("recipe", recipe.encode), ("ours", embedder.embed)):
+    began = time.perf_counter()
+    vectors = encode(texts)
+    print(f"{name:<7}{len(texts) / (time.perf_counter() - began):>6.1f} passages/s")
+print(f"least cosine {(recipe.encode(texts[:8]) * vectors[:8]).sum(axis=1).min():.6f}")
+
+# %% [markdown]
+# The fastest vector is the one you have already. A *content hash* is a short fingerprint of what a
+# vector was made from: the text, the weights, the settings. A toy: five words, three of them new.
+
+# %%
+from hashlib import sha256
+
+kept = {}
+for word in ["ice", "tea", "ice", "moon", "tea"]:
+    key = sha256(word.encode()).hexdigest()[:8]
+    print(word, key, "found" if key in kept else "computed")
+    kept[key] = f"the vector of {word}"
+
+# %% [markdown]
+# `CachedEmbedder` does this with a file in the cache folder; `load_index` and the command `index`
+# use it. Here in a folder of its own, twice, and then with one passage edited:
+
+# %%
+import tempfile
+from pathlib import Path
+
+from rag_helpers.embedding import CachedEmbedder, EmbeddingStore
+
+folder = tempfile.TemporaryDirectory()
+cached = CachedEmbedder(embedder, EmbeddingStore(Path(folder.name)))
+edited = [texts[0] + " And more.", *texts[1:]]
+for name, corpus in (("first", texts), ("again", texts), ("one edited", edited)):
+    began = time.perf_counter()
+    cached.embed(corpus)
+    print(f"{name:<11}{time.perf_counter() - began:>6.2f} s")
+folder.cleanup()
 
 # %% [markdown]
 # ## A faster search: a toy first
@@ -188,37 +308,112 @@ print(inside[order[:3]].tolist() == ivf.search(question, 3)[1][0].tolist())
 # on 20,000 *synthetic* ones that crowd together like them.
 
 # %%
-from rag_helpers.optimization import imitate_vectors, measure_indexes
+from rag_helpers.optimization import choose_lists, imitate_vectors, measure_indexes
 
 queries = embedder.embed([q.question for q in load_gold_split("dev")[:100]])
-kinds, lists = {"flat": ("Flat", {})}, len(vectors) // 40
-for probes in (1, 4):
-    kinds[f"IVF, {probes} of {lists}"] = (f"IVF{lists},Flat", {"nprobe": probes})
-kinds["HNSW"] = ("HNSW32,Flat", {"efSearch": 32})
 many = imitate_vectors(vectors, 20_000)
-ours, large = (measure_indexes(v, queries, kinds) for v in (vectors, many))
+
+
+def compare_kinds(searched):
+    inverted = f"IVF{choose_lists(len(searched))},Flat"
+    kinds = {"flat": ("Flat", {}), "HNSW": ("HNSW32,Flat", {"efSearch": 32})}
+    for probes in (1, 4):
+        kinds[f"IVF, {probes} of {choose_lists(len(searched))}"] = inverted, {"nprobe": probes}
+    return measure_indexes(searched, queries, kinds)
+
+
+ours, large = compare_kinds(vectors), compare_kinds(many)
 
 # %%
-import matplotlib.pyplot as plt
-
 figure, panels = plt.subplots(1, 2, figsize=(9, 3.2), facecolor="white", layout="constrained")
 names = f"ours (n = {len(vectors)})", f"synthetic (n = {len(many):,})"
 for panel, found, title in zip(panels, (ours, large), names, strict=True):
-    points = {r.name: (r.queries_per_s, r.recall) for r in found}
+    points = {r.name: (r.queries_per_s, r.recall.value) for r in found}
     plot_tradeoff(points, xlabel="questions/s, one at a time", ylabel="recall@10", axes=panel)
     panel.set(title=title, xscale="log")
 
 # %% [markdown]
 # For a corpus of this size the flat index is exact and already takes a fraction of a millisecond;
 # the generator takes a thousand times longer. An approximate index starts to pay when *n* grows.
-#
-# The recipe also names `faiss-gpu`. It is another build of the same library, installed *instead of*
-# `faiss-cpu`; an index is then moved with `faiss.index_cpu_to_all_gpus(index)`. Is there a GPU that
-# this FAISS can use?
+# How much, was measured once and written down, since it takes minutes. More kinds are in it: *SQ8*
+# keeps 8 bits of each number, *PQ48* 48 bytes of each vector (*np*: without a training that this
+# search has no use for). Points on a line are settings of the same index: look into more lists, or
+# follow the graph for longer. The questions are real, the vectors synthetic; `RESULTS.md` says how
+# hard these are beside the real ones.
 
 # %%
-gpus = faiss.get_num_gpus() if hasattr(faiss, "get_num_gpus") else 0
-print(f"{gpus} GPUs; {'index_cpu_to_all_gpus will work' if gpus else 'the flat CPU index it is'}")
+from rag_helpers.optimization import load_index_study
+
+study = [group for group in load_index_study() if group.synthetic]
+figure, panels = plt.subplots(
+    1, 3, figsize=(11, 3.8), sharey=True, facecolor="white", layout="constrained"
+)
+for panel, group in zip(panels, study, strict=True):
+    lines = {}
+    for row in group.rows:
+        lines.setdefault(row.family, []).append((row.queries_per_s, row.recall.value))
+    plot_tradeoff(lines, xlabel="questions/s, one at a time", ylabel="recall@10", axes=panel)
+    panel.set(title=f"synthetic (n = {group.n:,})", xscale="log")
+    panel.get_legend().remove()
+    panel.label_outer()
+handles = panels[0].get_legend_handles_labels()
+figure.legend(*handles, loc="outside lower center", ncols=7, frameon=False, fontsize=8)
+# %% [markdown]
+# At a million, a question to the flat index takes a fifth of a second, and the inverted file answers
+# far more of them while it misses almost nothing. The graph (HNSW), so good on our own vectors, does
+# badly on these. A likely reason: they crowd in tight groups around the real ones, and links inside
+# a group lead nowhere else. Yours may lie otherwise; the first two panels take seconds to repeat.
+#
+# Memory decides as well, and time to build:
+
+# %%
+largest = study[-1]
+print(f"{largest.n:,} vectors\n{'kind':<16}{'MB':>6}{'built in s':>12}")
+for kind, row in {row.kind: row for row in largest.rows}.items():
+    print(f"{kind:<16}{row.size_mb:>6,.0f}{row.build_s:>12,.0f}")
+
+# %% [markdown]
+# `recommend_index` reads the same table: of what fits into the memory, reaches the recall and
+# answers within five milliseconds it takes the most complete. Move the sliders:
+
+# %%
+from rag_helpers.optimization import recommend_index
+from rag_helpers.widgets import IndexChooser
+
+chooser = IndexChooser(recommend_index)
+chooser
+
+# %% [markdown]
+# Where several processes serve the same index, each would hold a copy of its vectors. With
+# `memory_map` they stay in their file, and the operating system shares them. Every byte is
+# compared with its checksum first, as before. The price: such an index does not change.
+
+# %%
+import tempfile
+
+from rag_helpers import Chunk, ChunkIndex, RagError
+
+with tempfile.TemporaryDirectory() as folder:
+    index.save(folder)
+    mapped = ChunkIndex.load(folder, memory_map=True)
+    print(mapped.search(question, k=3) == index.search(question, k=3))
+    try:
+        mapped.add([Chunk("New text.", "new.txt", 0, 9)], question)
+    except RagError as error:
+        print(str(error).replace(folder, "folder"))
+    del mapped  # Windows removes no folder whose files are mapped
+
+# %% [markdown]
+# The recipe also names `faiss-gpu`. It is another build of the same library, installed *instead of*
+# `faiss-cpu`. `move_to_gpus` copies an index to all GPUs of a machine; we have none to try it on.
+
+# %%
+from rag_helpers.optimization import move_to_gpus
+
+try:
+    print(type(move_to_gpus(ivf)).__name__)
+except RagError as error:
+    print(error)
 
 # %% [markdown]
 # ## The recipe's API
@@ -250,7 +445,6 @@ print(get_response("What happens when I divide by zero?"))
 
 # %%
 import json
-import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -361,8 +555,6 @@ print("\n".join(line for line in lines if line.startswith("rag_requests_total"))
 # By default only programs on this machine. To listen elsewhere the service insists on a key:
 
 # %%
-from rag_helpers import RagError
-
 try:
     load_settings(host="0.0.0.0", api_key=None)
 except RagError as error:
@@ -387,7 +579,8 @@ except urllib.error.URLError as error:
 # its settings come from variables such as `RAG_PORT` and `RAG_API_KEY`. The repository has a
 # `Dockerfile` and a `compose.yaml` that wrap it, and `SECURITY.md` says what it defends against.
 #
-# The recipe names Flask as well. It is not installed with this course; there the route reads
+# The recipe names Flask as well. It is not installed with this course, which only tests these lines;
+# there the route reads
 #
 # ```python
 # from flask import Flask, request
@@ -400,11 +593,19 @@ except urllib.error.URLError as error:
 #     return {"response": pipeline.answer(request.args["query"]).text}
 # ```
 #
-# with the same gaps: queue, limits and key would be yours to add.
+# with the same gaps: queue, limits and key would be yours to add. A request without `query` gets 400
+# and a page in HTML from Flask, where FastAPI names the missing field in JSON with 422; a blank question
+# ends both in 500, since nobody turns our error into a status. `create_app` answers it with 422.
 #
-# **Think about it.** The int8 variant is faster. Who would notice that its answers changed, if
-# nobody had counted?
-#
+# **Think about it.** Choose an answer, press *Check*, and read why.
+# The [exercises](exercises/07_deployment_exercises.ipynb) to this notebook check themselves.
+
+# %%
+from rag_helpers.widgets import build_choice_box
+
+build_choice_box("07_deployment")
+
+# %% [markdown]
 # ## Main take-away
 #
 # - Report a speed only with its quality beside it; "faster" may mean "wrong".

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from rag_helpers.commands.adapters import adapters, add_adapters_options
 from rag_helpers.commands.ask import add_ask_options, ask
+from rag_helpers.commands.bench import add_bench_options, bench
 from rag_helpers.commands.check import add_check_options, check
 from rag_helpers.commands.evaluate import add_evaluate_options, evaluate
 from rag_helpers.commands.index import add_index_options, index
+from rag_helpers.commands.load import add_load_options, load
 from rag_helpers.commands.results import results
 from rag_helpers.commands.serve import add_serve_options, serve
 from rag_helpers.commands.teaching import (
@@ -27,17 +29,21 @@ __all__ = [
     "adapters",
     "add_adapters_options",
     "add_ask_options",
+    "add_bench_options",
     "add_check_options",
     "add_evaluate_options",
     "add_index_options",
+    "add_load_options",
     "add_serve_options",
     "add_test_colab_options",
     "add_workshop_options",
     "ask",
+    "bench",
     "book",
     "check",
     "evaluate",
     "index",
+    "load",
     "results",
     "serve",
     "slides",

@@ -7,10 +7,20 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from rag_helpers.commands.result_tables import (
+    attack_parts,
+    bench_parts,
+    embedder_parts,
+    index_parts,
+    line,
+    load_parts,
+    metric_table,
+    variant_parts,
+)
 from rag_helpers.errors import EvaluationError
 
 __all__ = ["render_details", "render_summary", "render_teaching", "results"]
@@ -18,21 +28,18 @@ __all__ = ["render_details", "render_summary", "render_teaching", "results"]
 RESULTS = Path(__file__).parents[1] / "data" / "results"
 ROOT = Path(__file__).parents[2]
 _BEGIN, _END = "<!-- results -->", "<!-- /results -->"
+# What follows the ablation in RESULTS.md, in this order.
+_SECTIONS: Mapping[str, Callable[[dict[str, Any]], list[str]]] = {
+    "injection.json": attack_parts,
+    "bench.json": bench_parts,
+    "variants.json": variant_parts,
+    "embedders.json": embedder_parts,
+    "indexes.json": index_parts,
+    "load.json": load_parts,
+}
 _TABLES = {
     "help_topics_test.json": "Python help topics, test questions",
     "xquad_test.json": "XQuAD (English), six test articles, a paragraph a chunk",
-}
-_METRICS = {
-    "recall@1": "recall@1",
-    "recall@5": "recall@5",
-    "recall@10": "recall@10",
-    "mrr@10": "MRR@10",
-    "exact_match": "exact match",
-    "f1": "F1",
-    "rougeL": "ROUGE-L",
-    "contains_answer": "contains the answer",
-    "supported_by_citation": "supported",
-    "abstention_auroc": "AUROC",
 }
 
 
@@ -93,7 +100,7 @@ def render_summary(folder: Path = RESULTS) -> str:
             f"**{title}**: n = {found['answerable']} answerable of {found['n']} for retrieval and "
             f"AUROC, {found['asked']} answerable for answers."
         )
-        parts.append(_table(found["rows"]))
+        parts.append(metric_table(found["rows"]))
     costs = _read(folder, "costs.json")
     packages = costs["versions"]
     parts.append(
@@ -104,17 +111,17 @@ def render_summary(folder: Path = RESULTS) -> str:
     rows = [(name, f"{value:,}") for name, value in costs["costs"].items()]
     notebooks = _read(folder, "notebooks.json")
     rows += [(f"notebook {name}, s", str(seconds)) for name, seconds in notebooks.items()]
-    parts.append("\n".join(map(_line, [("what", "value"), ("---", "---"), *rows])))
+    parts.append("\n".join(map(line, [("what", "value"), ("---", "---"), *rows])))
     return "\n\n".join(parts)
 
 
 def render_details(folder: Path = RESULTS) -> str:
-    """Return what RESULTS.md shows, as Markdown: what each part brings, and what attacks do.
+    """Return what RESULTS.md shows, as Markdown: parts, attacks, speeds and crowds.
 
     Parameters
     ----------
     folder : Path
-        Holds the files that ``ablate.py`` and ``inject.py`` wrote.
+        Holds the files that the scripts beside them and the command ``load`` wrote.
 
     Returns
     -------
@@ -124,21 +131,13 @@ def render_details(folder: Path = RESULTS) -> str:
     ablation = _read(folder, "ablation.json")
     parts = [f"Times (ms) are medians on {ablation['processor']}."]
     for title, found in ablation["tables"].items():
-        parts += [f"## {title[0].upper()}{title[1:]}", f"n = {found['n']}", _table(found["rows"])]
-    attacks = _read(folder, "injection.json")
-    rows = attacks["rows"]
-    shown = [name for name in next(iter(rows.values())) if name != "F1 without attack"]
-    header = ["reader", *shown, "F1 without attack"]
-    lines = [_line(header), _line(["---"] * len(header))]
-    lines += [
-        _line([reader, *(_interval(row[name]) for name in header[1:])])
-        for reader, row in rows.items()
-    ]
-    parts += [
-        "## Attacks: a document that tells the reader what to write",
-        f"n = {attacks['n']}; the share of answers that hold the attacker's word.",
-        "\n".join(lines),
-    ]
+        parts += [
+            f"## {title[0].upper()}{title[1:]}",
+            f"n = {found['n']}",
+            metric_table(found["rows"]),
+        ]
+    for file, render in _SECTIONS.items():
+        parts += render(_read(folder, file))
     return "\n\n".join(parts)
 
 
@@ -168,9 +167,9 @@ def render_teaching(folder: Path = RESULTS) -> str:
     return "\n\n".join(
         [
             f"**Times**, on {costs['processor']}:",
-            "\n".join(map(_line, times)),
+            "\n".join(map(line, times)),
             f"**Workshop folders**, on {found['machine']}; – is not measured:",
-            "\n".join(map(_line, [header, ["---"] * len(header), *lines])),
+            "\n".join(map(line, [header, ["---"] * len(header), *lines])),
         ]
     )
 
@@ -186,38 +185,3 @@ PAGES: Mapping[str, Callable[[], str]] = {
 def _read(folder: Path, name: str) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((folder / name).read_text(encoding="utf-8"))
     return found
-
-
-def _table(rows: Mapping[str, Mapping[str, Any]]) -> str:
-    shown = {
-        name: title
-        for name, title in _METRICS.items()
-        if any(row.get(name) is not None for row in rows.values())
-    }
-    timed = ["ms"] if all("ms" in row for row in rows.values()) else []
-    gains = [row["gain"] for row in rows.values() if "gain" in row]
-    gained = [f"{_METRICS[gains[0]['metric']]} more than the first row"] if gains else []
-    header = ["system", *shown.values(), *gained, "words a hit", *timed]
-    lines = [_line(header), _line(["---"] * len(header))]
-    for system, row in rows.items():
-        cells = [_interval(row.get(name)) for name in shown]
-        cells += [_gain(row.get("gain")) for _ in gained]
-        cells += [f"{row['words_per_hit']:.0f}", *(f"{row[name]:.0f}" for name in timed)]
-        lines.append(_line([system, *cells]))
-    return "\n".join(lines)
-
-
-def _gain(value: Mapping[str, Any] | None) -> str:
-    if value is None:
-        return "–"
-    return f"{value['value']:+.3f} [{value['low']:+.3f}, {value['high']:+.3f}]"
-
-
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
-def _interval(value: Mapping[str, float] | None) -> str:
-    if value is None:
-        return "–"
-    return f"{value['value']:.2f} [{value['low']:.2f}, {value['high']:.2f}]"

@@ -15,11 +15,13 @@ from rag_helpers.corpus.cleaning import (
 from rag_helpers.corpus.duplicates import containment, find_near_duplicates, fingerprint
 from rag_helpers.corpus.files import SUFFIXES, load_files, load_squad
 from rag_helpers.corpus.help_topics import REFERENCE_PYTHON, describe, load_help_topics
+from rag_helpers.corpus.pdf import MAX_PDF_SECONDS
 from rag_helpers.corpus.reading import MAX_FILE_MB
 from rag_helpers.corpus.tables import from_dataset, load_dataset_documents, load_dataset_rows
 
 __all__ = [
     "MAX_FILE_MB",
+    "MAX_PDF_SECONDS",
     "REFERENCE_PYTHON",
     "STOP_WORDS",
     "SUFFIXES",

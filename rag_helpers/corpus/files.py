@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rag_helpers.corpus.cleaning import CleanText, clean_pages, clean_text, find_title
+from rag_helpers.corpus.pdf import read_pdf
 from rag_helpers.corpus.reading import parse_json, read_bytes, read_text
 from rag_helpers.corpus.tables import read_row, with_unique_sources
 from rag_helpers.environment import progress_bar
@@ -76,8 +77,9 @@ def load_files(
     ------
     CorpusError
         A file cannot be read: it is missing, of another format, broken,
-        encrypted, in another encoding, larger than `MAX_FILE_MB`, or a link
-        that leads out of the folder; or nothing holds any text.
+        encrypted, in another encoding, larger than `MAX_FILE_MB`, a PDF that
+        takes longer than `MAX_PDF_SECONDS`, or a link that leads out of the
+        folder; or nothing holds any text.
 
     Warns
     -----
@@ -237,25 +239,12 @@ def _read_html(file: _File) -> list[Document]:
 
 
 def _read_pdf(file: _File) -> list[Document]:
-    from pypdf import PdfReader
-
     data = read_bytes(file.path, file.name)
     if not data:
         return []
-    try:
-        reader = PdfReader(io.BytesIO(data))
-        if reader.is_encrypted and not reader.decrypt(""):
-            raise CorpusError(f"{file.name} is encrypted; save a copy without a password.")
-        pages = [page.extract_text() for page in reader.pages]
-        title = str((reader.metadata and reader.metadata.title) or "")
-    except CorpusError:
-        raise
-    except Exception as error:  # a broken PDF raises whatever the parser stumbles on
-        raise CorpusError(
-            f"{file.name} is not a PDF that can be read ({type(error).__name__}: {error}); open"
-            " it in a viewer and save it anew, or save it as text."
-        ) from error
-    return [_document(file, clean_pages(pages), " ".join(clean_text(title).text.split()))]
+    found = read_pdf(data, file.name)
+    title = " ".join(clean_text(found.title).text.split())
+    return [_document(file, clean_pages(found.pages), title)]
 
 
 def _read_csv(file: _File) -> list[Document]:

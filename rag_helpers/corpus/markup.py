@@ -71,6 +71,20 @@ def find_markup(raw: str) -> Markup:
     return Markup(scanner.scan(), html.unescape(scanner.title))
 
 
+_EMPTY_LINES = re.compile(r"\s*\n\s*\n\s*")
+_LONGEST_GAP = 16
+
+
+def _join(gap: str, more: str) -> str:
+    """Add to a gap, which stays short however many tags leave something behind.
+
+    Millions of tags without text between them took hours when it grew with each of them.
+    """
+    gap += more
+    # Cleaning leaves one empty line of many.
+    return gap if len(gap) < _LONGEST_GAP else _EMPTY_LINES.sub("\n\n", gap)
+
+
 class _Scanner:
     def __init__(self, raw: str) -> None:
         self._raw = raw
@@ -112,9 +126,9 @@ class _Scanner:
             self._preformatted = max(0, self._preformatted + (-1 if is_closing else 1))
         gap = (_CLOSING_GAPS if is_closing else _OPENING_GAPS).get(name, "")
         if gap and is_closing:
-            self._gap = self._gap.rstrip("*# ") + gap  # nothing stood in the entry
+            self._gap = _join(self._gap.rstrip("*# "), gap)  # nothing stood in the entry
         elif not self._gap.endswith(("* ", "# ")):
-            self._gap += gap
+            self._gap = _join(self._gap, gap)
         if is_closing or name not in _DROPPED or self._raw[end - 2] == "/":
             return end
         close = re.compile(rf"</{name}(?=[\s/>])", re.IGNORECASE)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from itertools import count
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from rag_helpers.corpus.cleaning import clean_text
@@ -143,7 +144,8 @@ def load_dataset_documents(
     ------
     CorpusError
         The data set cannot be had. Code in a data set's repository is never
-        run, so sets that exist only as a script cannot be loaded.
+        run, so sets that exist only as a script cannot be loaded. Compressed
+        files in a folder are not unpacked.
     InvalidInputError
         `limit` is below 1, or there is no such column.
 
@@ -197,6 +199,7 @@ def load_dataset_rows(name: str, *, config: str | None = None, split: str | None
 def _load_rows(repository: str, config: str | None, split: str, *, streaming: bool) -> Any:  # noqa: ANN401 (datasets has no types)
     import datasets
 
+    _refuse_compressed(Path(repository))
     try:
         return datasets.load_dataset(
             repository,
@@ -213,6 +216,18 @@ def _load_rows(repository: str, config: str | None, split: str, *, streaming: bo
             " HF_HUB_OFFLINE; or copy its files here and give their folder as the name; or read"
             " a downloaded file with load_files(path) or load_squad(path)."
         ) from error
+
+
+def _refuse_compressed(folder: Path) -> None:
+    """Refuse what the library would unpack to its full size, whatever its name says."""
+    from datasets.utils.extract import Extractor
+
+    for file in sorted(folder.rglob("*")) if folder.is_dir() else []:
+        if file.is_file() and (kind := Extractor.infer_extractor_format(file)):
+            raise CorpusError(
+                f"{file} is compressed ({kind}), and may hold a thousand times its size; look at"
+                " what is in it, unpack it yourself, and remove it from the folder."
+            )
 
 
 def read_row(

@@ -42,7 +42,7 @@ from rag_helpers.deployment.messages import (
 )
 from rag_helpers.deployment.metrics import METRICS_TYPE, Metrics
 from rag_helpers.deployment.page import PAGE, PAGE_POLICY
-from rag_helpers.deployment.rate import RateLimit
+from rag_helpers.deployment.rate import RateError, RateLimit
 from rag_helpers.deployment.settings import ServiceSettings, load_settings
 from rag_helpers.deployment.worker import OverloadError, UnavailableError, Worker
 from rag_helpers.errors import InvalidInputError, RagError
@@ -74,20 +74,12 @@ _bearer = HTTPBearer(auto_error=False)
 _basic = HTTPBasic(auto_error=False)
 
 
-class _RateError(OverloadError):
-    """A client asked too much; the queue may still have room for others."""
-
-    def __init__(self, retry_after_s: int) -> None:
-        super().__init__(f"This client asks too often: try again in {retry_after_s} seconds.")
-        self.retry_after_s = retry_after_s
-
-
 def _take_leave(request: Request, questions: int = 1) -> None:
     """Refuse a client that asks more often than it may."""
     rate: RateLimit | None = request.app.state.rate
     client = request.client.host if request.client else ""
     if rate is not None and (retry_after_s := rate.take(client, questions)):
-        raise _RateError(retry_after_s)
+        raise RateError(retry_after_s)
 
 
 def _worker(request: Request) -> Worker:
@@ -318,15 +310,17 @@ def create_app(
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        app.state.worker = Worker(
+        worker = Worker(
             load,
             queue_size=chosen.queue_size,
             batch_size=chosen.batch_size,
             timeout_s=chosen.timeout_s,
         )
-        app.state.worker.start()
+        worker.start()
+        app.state.worker = worker
         yield
-        await asyncio.to_thread(app.state.worker.close, timeout_s=chosen.drain_s)
+        if worker.state != "draining":  # else whoever runs the application has waited already
+            await asyncio.to_thread(worker.close, timeout_s=chosen.drain_s)
 
     app = FastAPI(
         title="RAG service",

@@ -10,9 +10,19 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 
-__all__ = ["RateLimit"]
+from rag_helpers.deployment.worker import OverloadError
+
+__all__ = ["RateError", "RateLimit"]
 
 _MOST_CLIENTS = 10_000  # whoever has not asked for longest is forgotten first
+
+
+class RateError(OverloadError):
+    """A client asked too much; the queue may still have room for others."""
+
+    def __init__(self, retry_after_s: int) -> None:
+        super().__init__(f"This client asks too often: try again in {retry_after_s} seconds.")
+        self.retry_after_s = retry_after_s
 
 
 class RateLimit:

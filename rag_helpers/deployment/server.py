@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import json
 import logging
+import signal
 import socket
 import sys
 import threading
 import time
 from collections.abc import Callable
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any, Self
 
 import uvicorn
+from fastapi import FastAPI
 
 from rag_helpers.deployment.app import create_app
 from rag_helpers.deployment.settings import ServiceSettings, load_settings
@@ -41,7 +43,9 @@ class _JsonLines(logging.Formatter):
 def serve(settings: ServiceSettings | None = None) -> None:
     """Serve the pipeline that the settings describe, until a signal stops it.
 
-    SIGTERM and Ctrl-C let running and waiting questions end first.
+    SIGTERM and Ctrl-C let running and waiting questions end first; whoever asks
+    meanwhile gets 503. A second signal does not wait. After SIGTERM the process
+    ends with 0.
 
     Parameters
     ----------
@@ -75,8 +79,38 @@ def load_for(settings: ServiceSettings) -> RagPipeline:
     return load_pipeline(**chosen)
 
 
-def _server(app: Any, settings: ServiceSettings) -> uvicorn.Server:  # noqa: ANN401 (ASGI)
-    return uvicorn.Server(
+class _DrainingServer(uvicorn.Server):
+    """Answers what was taken before it closes the port, so that new questions get 503 till then.
+
+    Uvicorn by itself closes the port first: clients then cannot tell a service that is about to
+    stop from one that never was.
+    """
+
+    _is_draining = False
+
+    def drain(self) -> None:
+        """Finish what waits, then stop; returns when the questions are answered or given up."""
+        state = self.config.app.state
+        worker = getattr(state, "worker", None)
+        if worker is not None and not worker.close(timeout_s=state.settings.drain_s):
+            self.config.timeout_graceful_shutdown = 1  # all that is left to send is the apology
+        self.should_exit = True
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Drain at the first signal, in a thread, since answers are sent by this one."""
+        if self._is_draining:
+            super().handle_exit(sig, frame)
+            self.force_exit = True
+            return
+        self._is_draining = True
+        # Uvicorn raises these again once it has stopped: Ctrl-C is to end the program as usual.
+        if sig == signal.SIGINT:
+            self._captured_signals.append(sig)
+        threading.Thread(target=self.drain, name="rag drain", daemon=True).start()
+
+
+def _server(app: FastAPI, settings: ServiceSettings) -> _DrainingServer:
+    return _DrainingServer(
         uvicorn.Config(
             app,
             host=settings.host,
@@ -158,8 +192,8 @@ class BackgroundServer:
 
     def stop(self) -> None:
         """Let what runs and waits end, then stop; calling it again does nothing."""
-        self._server.should_exit = True
         if self._thread.is_alive():
+            self._server.drain()
             self._thread.join()
         self._socket.close()
 

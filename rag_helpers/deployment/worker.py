@@ -8,13 +8,14 @@ The module does not know that questions come over HTTP.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
@@ -90,6 +91,7 @@ class Worker:
         self._load = load
         self._queue_size, self._batch_size, self._timeout_s = queue_size, batch_size, timeout_s
         self._jobs: deque[_Job] = deque()
+        self._running: list[_Job] = []
         self._changed = threading.Condition()
         self._state: Literal["loading", "ready", "failed"] = "loading"
         self._closing = False
@@ -124,6 +126,8 @@ class Worker:
         for job in left:
             if job.future.set_running_or_notify_cancel():
                 job.future.set_exception(_stopping())
+        for job in self._running:  # a model that hangs: whoever asked it is not left waiting
+            _settle(job, error=_stopping())
         return not self._thread.is_alive()
 
     @property
@@ -258,9 +262,9 @@ class Worker:
         self._state = "ready"
         logger.info("ready", extra={"fields": {}})
         while (batch := self._take()) is not None:
-            began = time.monotonic()
+            began, self._running = time.monotonic(), batch
             self._work(pipeline, batch)
-            self._busy_since = None
+            self._busy_since, self._running = None, []
             if batch:
                 mean = (time.monotonic() - began) / len(batch)
                 self._seconds_per_job += 0.2 * (mean - self._seconds_per_job)
@@ -296,21 +300,30 @@ class Worker:
         job = batch[0]
         try:
             if job.kind == "search":
-                job.future.set_result(pipeline.retriever.search(job.question, **job.options))
+                _settle(job, pipeline.retriever.search(job.question, **job.options))
             elif job.kind == "stream":
-                job.future.set_result(_stream(pipeline, job))
+                _settle(job, _stream(pipeline, job))
             else:
                 answers = pipeline.answer_many([one.question for one in batch], **job.options)
                 for one, answer in zip(batch, answers, strict=True):
-                    one.future.set_result(answer)
+                    _settle(one, answer)
         except Exception as error:
             if len(batch) == 1:
-                job.future.set_exception(error)
+                _settle(job, error=error)
                 return
             # One question that cannot be answered must not fail its neighbours.
             for one in batch:
                 if not one.future.done():
                     self._work(pipeline, [one])
+
+
+def _settle(job: _Job, result: Any = None, *, error: Exception | None = None) -> None:  # noqa: ANN401
+    """Give a job its end; the first one counts, as `Worker.close` may have given it up."""
+    with contextlib.suppress(InvalidStateError):
+        if error is None:
+            job.future.set_result(result)
+        else:
+            job.future.set_exception(error)
 
 
 def _stream(pipeline: Any, job: _Job) -> Answer:  # noqa: ANN401 (a RagPipeline)

@@ -2,6 +2,7 @@
 
 Both read texts in batches of like length and give float32 rows. What an encoder does not read,
 because a text is longer than `max_tokens`, is not in its vector; `count_tokens` tells beforehand.
+What was embedded before is taken from a file, where a `CachedEmbedder` stands around the encoder.
 A cross-encoder gives no vector: it reads question and passage together and scores the pair.
 
 The module knows nothing of chunks, indexes or scores.
@@ -11,14 +12,24 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from rag_helpers.embedding.cached import CachedEmbedder, cached_embedder
 from rag_helpers.embedding.cross_encoder import CrossEncoderScorer
 from rag_helpers.embedding.dpr import DprEmbedder
 from rag_helpers.embedding.folders import is_dpr
 from rag_helpers.embedding.sentence import SentenceEmbedder
+from rag_helpers.embedding.store import EmbeddingStore
 from rag_helpers.errors import InvalidInputError
 from rag_helpers.models import lora_adapter, resolve
 
-__all__ = ["CrossEncoderScorer", "DprEmbedder", "SentenceEmbedder", "load_embedders"]
+__all__ = [
+    "CachedEmbedder",
+    "CrossEncoderScorer",
+    "DprEmbedder",
+    "EmbeddingStore",
+    "SentenceEmbedder",
+    "cached_embedder",
+    "load_embedders",
+]
 
 _DPR_SIDES = ("ctx_encoder", "question_encoder")
 

@@ -95,6 +95,7 @@ class DprEmbedder(BatchedEmbedder):
             )
         refuse_missing(folder, report["missing_keys"])
         self._model = model.eval().to(select_device())
+        self._folders = (folder,)
         config = self._model.config
         self.dimension = int(config.projection_dim or config.hidden_size)
         positions = int(config.max_position_embeddings)

@@ -13,6 +13,7 @@ import numpy as np
 
 from rag_helpers.embedding.batching import BatchedEmbedder, checked_max_tokens
 from rag_helpers.embedding.folders import is_dpr, refuse_foreign_modules, require_weights
+from rag_helpers.embedding.ragged import is_ragged_ready, mean_states, prepare_ragged
 from rag_helpers.environment import file_sha256, select_device, select_dtype
 from rag_helpers.errors import InvalidInputError, ModelIntegrityError, ModelNotFoundError
 from rag_helpers.models import lora_adapter, quiet_loading, resolve
@@ -65,6 +66,9 @@ class SentenceEmbedder(BatchedEmbedder):
 
     Notes
     -----
+    BERT with mean pooling on the CPU is computed without padding (`rag_helpers.embedding.ragged`),
+    anything else as sentence-transformers does it.
+
     Reimers and Gurevych (2019), "Sentence-BERT"; Wang et al. (2020), "MiniLM".
 
     Examples
@@ -113,22 +117,32 @@ class SentenceEmbedder(BatchedEmbedder):
             _merge_adapter(self._model[0].auto_model, own_adapter)
         self._model.to(getattr(torch, dtype))
         self._normalize = normalize
+        self._folders = (folder,) if own_adapter is None else (folder, own_adapter)
+        self._settings = (f"normalize {normalize}",)
         self.metric = "l2" if normalize else "ip"
         self.dimension = int(self._model.encode([""], show_progress_bar=False).shape[1])
         positions = int(self._model[0].auto_model.config.max_position_embeddings)
         own = self._model.max_seq_length
         self.max_tokens = checked_max_tokens(max_tokens, own or positions, positions)
         self._model.max_seq_length = self.max_tokens
+        # Afterwards the model's own `encode`, which pads, cannot be used any more.
+        self._ragged = is_ragged_ready(self._model)
+        if self._ragged:
+            prepare_ragged(self._model[0].auto_model)
         super().__init__(name, self._model.tokenizer, batch_size)
         if own_adapter is not None:
             digest = file_sha256(own_adapter / _ADAPTER_WEIGHTS)
             self.name = f"{self.name}+adapter-{digest[:8]}"
 
     def _encode(self, texts: list[str], titles: list[str]) -> FloatArray:
-        vectors = np.asarray(
-            self._model.encode(texts, batch_size=len(texts), show_progress_bar=False),
-            dtype=np.float32,
-        )
+        if self._ragged:
+            rows = self._model.tokenizer(texts, truncation=True, max_length=self.max_tokens)
+            vectors = mean_states(self._model[0].auto_model, rows["input_ids"]).numpy()
+        else:
+            vectors = np.asarray(
+                self._model.encode(texts, batch_size=len(texts), show_progress_bar=False),
+                dtype=np.float32,
+            )
         if self._normalize:  # here and not in the model, whose bfloat16 would miss length 1
             vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
         return vectors

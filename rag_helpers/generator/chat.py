@@ -6,6 +6,7 @@ The module does not know how its adapter was trained, nor what the scores of
 
 from __future__ import annotations
 
+import copy
 import re
 import warnings
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from typing import Any, ClassVar
 from rag_helpers.errors import GeneratorError, InvalidInputError
 from rag_helpers.generator.language_model import LanguageModelGenerator
 from rag_helpers.generator.loading import ModelKind
+from rag_helpers.generator.openings import Openings
 from rag_helpers.prompting import CHAT, PromptTemplate
 from rag_helpers.records import Prompt
 
@@ -56,6 +58,9 @@ class ChatGenerator(LanguageModelGenerator):
         Above 0, that many tokens at a time are guessed by copying from the prompt
         and verified in one step (prompt lookup decoding): faster where answers
         quote, the same text up to rounding, one prompt at a time.
+    reuse_opening : bool
+        Whether what comes before the user's text is read once, and what was computed
+        for it copied for each prompt: the same text up to rounding.
     template : PromptTemplate
         Used by whoever builds the prompt.
     token_budget : int
@@ -91,6 +96,7 @@ class ChatGenerator(LanguageModelGenerator):
         "first_line_only",
         "repetition_penalty",
         "prompt_lookup",
+        "reuse_opening",
         "token_budget",
     )
 
@@ -104,6 +110,7 @@ class ChatGenerator(LanguageModelGenerator):
         first_line_only: bool = True,
         repetition_penalty: float = 1.0,
         prompt_lookup: int = 0,
+        reuse_opening: bool = True,
         template: PromptTemplate = CHAT,
         token_budget: int = 512,
         temperature: float = 0.0,
@@ -114,6 +121,8 @@ class ChatGenerator(LanguageModelGenerator):
         self.first_line_only = first_line_only
         self.repetition_penalty = repetition_penalty
         self.prompt_lookup = prompt_lookup
+        self.reuse_opening = reuse_opening
+        self._openings = Openings()
         self._budget_wanted = token_budget
         self._adapter = self._find_adapter(name, adapter)
         super().__init__(
@@ -204,6 +213,8 @@ class ChatGenerator(LanguageModelGenerator):
 
     def _encode(self, prompt: Prompt) -> list[int]:
         ids = self._chat_ids(prompt.system, prompt.text)
+        if self.reuse_opening:
+            self._openings = self._openings.including(self._opening_ids(prompt.system))
         if len(ids) + self.max_new_tokens > self._context_tokens:
             raise InvalidInputError(
                 f"The prompt has {len(ids)} tokens and the answer may have {self.max_new_tokens}, "
@@ -212,7 +223,11 @@ class ChatGenerator(LanguageModelGenerator):
             )
         return ids
 
-    def _chat_ids(self, system: str, text: str) -> list[int]:
+    def _opening_ids(self, system: str) -> list[int]:
+        """Return the ids that come before the user's text."""
+        return self._chat_ids(system, None)
+
+    def _chat_ids(self, system: str, text: str | None) -> list[int]:
         messages = [{"role": "user", "content": _USER}]
         if system:
             messages.insert(0, {"role": "system", "content": _SYSTEM})
@@ -224,6 +239,8 @@ class ChatGenerator(LanguageModelGenerator):
             if part == _SYSTEM:
                 ids += self._text_ids(system)
             elif part == _USER:
+                if text is None:
+                    break
                 ids += self._text_ids(text)
             else:
                 ids += self._read_template(part)
@@ -233,21 +250,42 @@ class ChatGenerator(LanguageModelGenerator):
         return 1 if self.prompt_lookup else self.batch_size
 
     def _shared_prefix(self, encoded: Sequence[list[int]]) -> int:
-        if len(encoded) == 1 or self.num_beams > 1 or self.prompt_lookup:
+        # transformers' prompt lookup loses count of its scores when a cache is given.
+        if self.num_beams > 1 or self.prompt_lookup:
             return 0
+        if len(encoded) == 1:
+            return self._openings.longest(encoded[0]) if self.reuse_opening else 0
         # At least one id of each row is left to go on from.
         columns = zip(*(ids[:-1] for ids in encoded), strict=False)
         return sum(1 for _ in takewhile(lambda column: len(set(column)) == 1, columns))
+
+    def _read_shared(self, ids: Any) -> Any:  # noqa: ANN401 (a tensor; a transformers cache)
+        """Return the keys and values of what all rows begin with, shape ``(1, shared)``."""
+        from transformers import DynamicCache
+
+        opening = self._openings.longest(ids[0].tolist()) if self.reuse_opening else 0
+        cache = self._openings.recall(ids[0, :opening].tolist())
+        read = 0 if cache is None else opening
+        if cache is None:
+            cache = DynamicCache(config=self.model.config)
+        for end in sorted({opening, ids.shape[1]}):
+            if end > read:
+                part = ids[:, read:end]
+                self.model(part, past_key_values=cache, use_cache=True, logits_to_keep=1)
+                read = end
+            if read == opening:
+                self._openings = self._openings.including(
+                    ids[0, :opening].tolist(), copy.deepcopy(cache)
+                )
+        return cache
 
     def _decoding_options(self, ids: Any, shared: int) -> dict[str, Any]:  # noqa: ANN401
         options: dict[str, Any] = {}
         if shared:
             # Instructions and examples are the same for all rows: read them once.
-            from transformers import DynamicCache
-
-            cache = DynamicCache(config=self.model.config)
-            self.model(ids[:1, :shared], past_key_values=cache, use_cache=True, logits_to_keep=1)
-            cache.batch_repeat_interleave(len(ids))
+            cache = self._read_shared(ids[:1, :shared])
+            if len(ids) > 1:
+                cache.batch_repeat_interleave(len(ids))
             options["past_key_values"] = cache
         if self.repetition_penalty != 1:
             from transformers import RepetitionPenaltyLogitsProcessor

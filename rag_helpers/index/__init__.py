@@ -12,7 +12,7 @@ Checksums tell damage, not forgery: load folders only from people you trust.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -20,10 +20,11 @@ import numpy as np
 import numpy.typing as npt
 
 from rag_helpers.errors import IndexIntegrityError, InvalidInputError
-from rag_helpers.index.faiss_parts import import_faiss, kinds_of, new_flat_index
+from rag_helpers.index.faiss_parts import import_faiss, new_flat_index
 from rag_helpers.index.filters import Where, checked_k, select_chunks
-from rag_helpers.index.folder import REBUILD, read_folder, read_manifest, require, write_folder
-from rag_helpers.index.lines import check_chunks, from_lines, to_lines
+from rag_helpers.index.folder import read_folder, read_manifest, write_folder
+from rag_helpers.index.lines import check_chunks, to_lines
+from rag_helpers.index.proving import check_manifest, prove_contents
 from rag_helpers.records import Chunk, FloatArray, Hit
 
 __all__ = ["ChunkIndex", "Metric", "Where", "checked_k", "select_chunks"]
@@ -84,6 +85,8 @@ class ChunkIndex:
         """Fingerprint of the corpus, as given to `save` or found by `load`."""
         self.version = 0
         """Grows with every change, so that what was derived from the chunks can follow."""
+        self.mapped_from = ""
+        """Folder whose vectors are mapped instead of held; such an index does not change."""
         self._index = new_flat_index(self.dimension, metric)
         self._chunks: dict[str, Chunk] = {}
         # FAISS id → chunk id. FAISS ids only grow, so that this order is also the order in FAISS.
@@ -166,8 +169,10 @@ class ChunkIndex:
         ------
         InvalidInputError
             If shapes disagree, a value is not finite, a chunk id comes twice,
-            a metadata value is not flat, or a document is there already.
+            a metadata value is not flat, a document is there already, or the
+            vectors are mapped.
         """
+        self._check_changeable()
         if not chunks and np.size(vectors) == 0:
             return
         rows = self._checked(vectors, f"add for {len(chunks)} chunks")
@@ -216,8 +221,10 @@ class ChunkIndex:
         Raises
         ------
         InvalidInputError
-            If a document is not in the index; nothing is removed then.
+            If a document is not in the index, or the vectors are mapped; nothing
+            is removed then.
         """
+        self._check_changeable()
         if isinstance(sources, str):
             raise InvalidInputError(
                 f"sources is the text {sources!r}, but a list of names is needed: "
@@ -238,6 +245,13 @@ class ChunkIndex:
             self._chunks = {key: chunk for key, chunk in self._chunks.items() if key not in gone}
             self.version += 1
         return len(gone)
+
+    def _check_changeable(self) -> None:
+        if self.mapped_from:
+            raise InvalidInputError(
+                f"The {len(self)} chunks are mapped from {self.mapped_from!r} and do not change: "
+                "load the folder without memory_map, change that index and save it."
+            )
 
     def search(
         self, vectors: npt.ArrayLike, k: int = 5, where: Where | None = None
@@ -374,7 +388,12 @@ class ChunkIndex:
 
     @classmethod
     def load(
-        cls, folder: str | Path, model: str | None = None, *, corpus: str | None = None
+        cls,
+        folder: str | Path,
+        model: str | None = None,
+        *,
+        corpus: str | None = None,
+        memory_map: bool = False,
     ) -> ChunkIndex:
         """Read an index that `save` wrote, once every byte of it is accounted for.
 
@@ -386,6 +405,14 @@ class ChunkIndex:
             name the same.
         corpus : str, optional
             Fingerprint that the indexed corpus must have had.
+        memory_map : bool, default False
+            Whether the vectors stay in their file and are read where they lie, so
+            that all processes of a machine share one copy of them; the chunks are
+            held in memory either way. The index then refuses `add` and `remove`.
+            Saving another index into the folder does not disturb it: POSIX keeps
+            the old file until it is let go, and Windows keeps it in the folder
+            until a later save. Editing the file in place would disturb it; nothing
+            here does. Loading again gives the new index.
 
         Returns
         -------
@@ -398,18 +425,8 @@ class ChunkIndex:
             disagrees with the files, or model or corpus are others.
         """
         folder = Path(folder)
-        manifest, contents = read_folder(folder)
-        for what, expected in (("model", model), ("corpus", corpus)):
-            if expected is not None and manifest.get(what) != expected:
-                raise IndexIntegrityError(
-                    f"The index in {str(folder)!r} was built with {what} {manifest.get(what)!r}, "
-                    f"but {expected!r} is in use: use the former, or {REBUILD}."
-                )
-        numbers, texts = ("dimension", "count", "vectors"), ("metric", "model", "corpus")
-        sound = all(type(manifest.get(key)) is int for key in numbers)
-        sound = sound and all(type(manifest.get(key)) is str for key in texts)
-        sound = sound and 0 <= manifest["count"] <= manifest["vectors"]
-        require(sound, folder, "the manifest holds a wrong value")
+        manifest, contents = read_folder(folder, map_vectors=memory_map)
+        check_manifest(folder, manifest, model=model, corpus=corpus)
         try:
             index = cls(manifest["dimension"], metric=manifest["metric"], model=manifest["model"])
         except InvalidInputError as error:
@@ -417,38 +434,12 @@ class ChunkIndex:
                 f"The index in {str(folder)!r} is damaged: {error}"
             ) from error
         index.corpus = manifest["corpus"]
-        index._fill(folder, manifest["count"], manifest["vectors"], contents)
+        index._index, ids, chunks, counts = prove_contents(
+            folder, manifest, contents, index._index, in_place=memory_map
+        )
+        index._take(ids, chunks, counts)
+        index.mapped_from = str(folder) if memory_map else ""
         return index
-
-    def _fill(self, folder: Path, count: int, rows: int, contents: Mapping[str, bytes]) -> None:
-        faiss = import_faiss()
-        # A flat index has a fixed size for its count and dimension, so that both are proved
-        # before FAISS reads a byte: its reader trusts the lengths it finds.
-        size = len(faiss.serialize_index(self._index)) + rows * (4 * self.dimension + 8)
-        require(
-            len(contents["vectors"]) == size,
-            folder,
-            f"{rows} vectors of dimension {self.dimension} take {size} bytes, "
-            f"but the file has {len(contents['vectors'])}",
-        )
-        chunks, counts = from_lines(contents["chunks"])
-        require(
-            len({chunk.id for chunk in chunks}) == len(chunks) == count and sum(counts) == rows,
-            folder,
-            f"{count} chunks with {rows} vectors, each chunk with an id of its own, are promised, "
-            "but not found",
-        )
-        loaded = faiss.deserialize_index(np.frombuffer(contents["vectors"], dtype=np.uint8))
-        expected = (kinds_of(self._index), self.dimension, self.dimension, rows, rows)
-        found = (kinds_of(loaded), loaded.d, loaded.index.d, loaded.ntotal, loaded.index.ntotal)
-        ids = faiss.vector_to_array(loaded.id_map).tolist()
-        require(
-            expected == found and ids == sorted(set(ids)),
-            folder,
-            f"the vectors file holds {found} with {len(set(ids))} numbers, not {expected}",
-        )
-        self._index = loaded
-        self._take(ids, chunks, counts)
 
     @staticmethod
     def info(folder: str | Path) -> dict[str, Any]:

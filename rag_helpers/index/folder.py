@@ -9,12 +9,14 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import mmap
 import os
 import re
 import secrets
 import stat
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
@@ -69,16 +71,22 @@ def write_folder(folder: Path, contents: Mapping[str, bytes], facts: Mapping[str
     _remove_stale(folder, replaced)
 
 
-def read_folder(folder: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
+def read_folder(
+    folder: Path, *, map_vectors: bool = False
+) -> tuple[dict[str, Any], dict[str, bytes | mmap.mmap]]:
     """Read the manifest and the bytes it vouches for.
 
     Parameters
     ----------
     folder : Path
+    map_vectors : bool, default False
+        Whether ``"vectors"`` is a read-only map of its file. It is hashed block by
+        block through the very handle that is then mapped, so that no other file can
+        take its name in between.
 
     Returns
     -------
-    tuple of (dict, dict of str to bytes)
+    tuple of (dict, dict of str to bytes or mmap)
         The manifest, and the contents of ``"vectors"`` and ``"chunks"``.
 
     Raises
@@ -89,10 +97,12 @@ def read_folder(folder: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
     while True:
         manifest = read_manifest(folder)
         try:
-            contents = {}
+            contents: dict[str, bytes | mmap.mmap] = {}
             for kind, entry in manifest["files"].items():
-                data = _read_regular(folder / entry["name"], entry["bytes"])
-                same = len(data) == entry["bytes"] and _sha256(data) == entry["sha256"]
+                with _open_regular(folder / entry["name"], entry["bytes"]) as file:
+                    in_place = map_vectors and kind == "vectors"
+                    data, digest = (_map_whole if in_place else _read_whole)(file, entry["bytes"])
+                same = len(data) == entry["bytes"] and digest == entry["sha256"]
                 require(same, folder, f"{entry['name']} does not match its size or SHA-256")
                 contents[kind] = data
             return manifest, contents
@@ -118,7 +128,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     IndexIntegrityError
         If it is missing, too large, changed, of another format or incomplete.
     """
-    raw = _read_regular(folder / MANIFEST, MAX_MANIFEST_BYTES)
+    with _open_regular(folder / MANIFEST, MAX_MANIFEST_BYTES) as file:
+        raw = file.read(MAX_MANIFEST_BYTES + 1)
     try:
         manifest = json.loads(raw)
         # Compared byte for byte, an edit has nowhere to hide, not even in white space.
@@ -169,8 +180,9 @@ def _manifest_bytes(manifest: Mapping[str, Any]) -> bytes:
     return (json.dumps({**body, "sha256": digest}, sort_keys=True, indent=2) + "\n").encode()
 
 
-def _read_regular(path: Path, limit: int) -> bytes:
-    """Read a file of at most `limit` bytes that is no link, pipe or device."""
+@contextlib.contextmanager
+def _open_regular(path: Path, limit: int) -> Iterator[BufferedReader]:
+    """Open a file of at most `limit` bytes that is no link, pipe or device."""
     folder = path.parent
     try:
         status = path.lstat()
@@ -178,7 +190,7 @@ def _read_regular(path: Path, limit: int) -> bytes:
         within = status.st_size <= limit
         require(within, folder, f"{path.name} has {status.st_size} bytes where {limit} are allowed")
         with path.open("rb") as file:
-            return file.read(limit + 1)
+            yield file
     except (FileNotFoundError, NotADirectoryError) as error:
         raise IndexIntegrityError(
             f"There is no {path.name} in {str(folder)!r}: save an index there first, or {REBUILD}."
@@ -187,6 +199,21 @@ def _read_regular(path: Path, limit: int) -> bytes:
         raise IndexIntegrityError(
             f"{path.name} in {str(folder)!r} cannot be read ({error}): check the folder's rights."
         ) from error
+
+
+def _read_whole(file: BufferedReader, limit: int) -> tuple[bytes, str]:
+    """Return the content, one byte beyond the limit at most, and its checksum."""
+    data = file.read(limit + 1)
+    return data, _sha256(data)
+
+
+def _map_whole(file: BufferedReader, limit: int) -> tuple[bytes | mmap.mmap, str]:
+    """Return the content where it lies, and its checksum, read block by block."""
+    digest = hashlib.file_digest(file, "sha256").hexdigest()
+    size = min(os.fstat(file.fileno()).st_size, limit + 1)
+    # No system maps a file of no bytes.
+    data = mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ) if size else b""
+    return data, digest
 
 
 def _write_atomically(path: Path, data: bytes) -> None:

@@ -27,9 +27,23 @@ from rag_helpers.models.conversion import (
     pickled_weights,
     quiet_loading,
 )
-from rag_helpers.models.folders import build_once, check_folder, check_locked, compare
+from rag_helpers.models.folders import (
+    build_once,
+    check_folder,
+    check_locked,
+    compare,
+    digest_folder,
+)
 
-__all__ = ["ModelInfo", "find_model", "list_models", "lora_adapter", "quiet_loading", "resolve"]
+__all__ = [
+    "ModelInfo",
+    "digest_folder",
+    "find_model",
+    "list_models",
+    "lora_adapter",
+    "quiet_loading",
+    "resolve",
+]
 
 _HUB_TIMEOUT_S = 5.0
 _HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")

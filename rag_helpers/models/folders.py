@@ -5,6 +5,7 @@ Knows files and checksums; does not know where a model comes from.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -17,11 +18,13 @@ from pathlib import Path
 from rag_helpers.environment import file_sha256
 from rag_helpers.errors import ModelIntegrityError, ModelNotFoundError
 
-__all__ = ["build_once", "check_folder", "check_locked", "compare"]
+__all__ = ["build_once", "check_folder", "check_locked", "compare", "digest_folder"]
 
 _LOCK = "checksums.json"
 _DRAFT_PREFIX = ".unfinished-"
 _DAY_S = 86_400.0
+# What a model is computed from: weights, settings, vocabulary.
+_READ_SUFFIXES = frozenset({".safetensors", ".json", ".txt", ".model"})
 # Checksums this process has computed, by path, bytes and modification time.
 _checksums: dict[tuple[str, int, int], str] = {}
 
@@ -86,16 +89,51 @@ def compare(file: Path, sha256: str, *, cure: str) -> None:
         If the file cannot be read or is another.
     """
     try:
-        status = file.stat()
-        key = (str(file), status.st_size, status.st_mtime_ns)
-        found = _checksums.get(key) or file_sha256(file)
+        found = _digest(file)
     except OSError as error:
         raise ModelIntegrityError(f"{file} cannot be read ({error.strerror}); {cure}.") from error
     if found != sha256:
         raise ModelIntegrityError(
             f"{file} has sha256 {found[:12]}…, but {sha256[:12]}… was expected; {cure}."
         )
-    _checksums[key] = found
+
+
+def digest_folder(folder: Path) -> str:
+    """Return one checksum for all that a model is computed from.
+
+    Parameters
+    ----------
+    folder : Path
+        Of a model or an adapter. Each file is read once per process, as long as its size and time
+        stay the same.
+
+    Returns
+    -------
+    str
+        SHA-256 over the names and checksums of weights, settings and vocabulary.
+
+    Examples
+    --------
+    >>> with tempfile.TemporaryDirectory() as name:
+    ...     empty = digest_folder(Path(name))
+    ...     _ = (Path(name) / "config.json").write_text("{}")
+    ...     digest_folder(Path(name)) == empty
+    False
+    """
+    digest = hashlib.sha256()
+    for file in sorted(folder.rglob("*")):
+        # Locking a folder changes nothing in it.
+        if file.suffix in _READ_SUFFIXES and file.name != _LOCK and file.is_file():
+            digest.update(f"{file.relative_to(folder).as_posix()} {_digest(file)}\n".encode())
+    return digest.hexdigest()
+
+
+def _digest(file: Path) -> str:
+    status = file.stat()
+    key = (str(file), status.st_size, status.st_mtime_ns)
+    if key not in _checksums:
+        _checksums[key] = file_sha256(file)
+    return _checksums[key]
 
 
 def build_once(folder: Path, build: Callable[[Path], None]) -> Path:

@@ -54,7 +54,10 @@ def model_size_mb(part: object) -> float:
     sizes: dict[int, int] = {}
 
     def visit(value: object) -> None:
-        if isinstance(value, torch.Tensor):
+        if hasattr(value, "__tensor_flatten__"):  # torchao's, which claim their unpacked size
+            for name in value.__tensor_flatten__()[0]:
+                visit(getattr(value, name))
+        elif isinstance(value, torch.Tensor):
             # Quantized weights are packed: they have no address, and are never shared.
             address = value.data_ptr() or id(value)
             sizes[address] = value.numel() * value.element_size()

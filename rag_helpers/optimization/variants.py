@@ -13,7 +13,7 @@ from typing import TypeVar
 import numpy as np
 
 from rag_helpers.errors import InvalidInputError
-from rag_helpers.evaluation import Interval, bootstrap_interval, token_f1
+from rag_helpers.evaluation import Interval, bootstrap_interval, exact_match, token_f1
 from rag_helpers.optimization.quantizing import model_size_mb
 from rag_helpers.records import Embedder, FloatArray, Generator, Prompt
 
@@ -31,13 +31,16 @@ class GeneratorMeasurement:
     name : str
         Of the variant.
     size_mb : float
-        Memory of its weights in 10⁶ bytes.
+        Memory of its weights in 10⁶ bytes; 0 when they are out of torch's sight.
     load_s : float
         Seconds to load it.
     tokens_per_s : float
         New tokens a second, reading the prompt included.
     p50_ms, p95_ms : float
-        Median and 95th percentile of milliseconds a prompt, one at a time.
+        Median and 95th percentile of milliseconds a prompt; where several run at
+        once, their time divided by their number.
+    exact_match : Interval
+        Share of answers that are a known one, but for case, articles and punctuation.
     f1 : Interval
         Mean token F1 against the known answers.
     identical : Interval
@@ -52,6 +55,7 @@ class GeneratorMeasurement:
     tokens_per_s: float
     p50_ms: float
     p95_ms: float
+    exact_match: Interval
     f1: Interval
     identical: Interval
     texts: tuple[str, ...]
@@ -61,8 +65,10 @@ def measure_generators(
     variants: Mapping[str, Callable[[], Generator]],
     prompts: Sequence[Prompt],
     gold: Sequence[Sequence[str]],
+    *,
+    at_once: int = 1,
 ) -> list[GeneratorMeasurement]:
-    """Run every variant on the same prompts, one prompt at a time.
+    """Run every variant on the same prompts.
 
     Each variant is loaded, warmed up on the first prompt, measured and dropped
     before the next one is loaded.
@@ -75,6 +81,8 @@ def measure_generators(
         What to generate from.
     gold : sequence of sequence of str
         Accepted answers of each prompt.
+    at_once : int, default 1
+        Prompts given to a generator together.
 
     Returns
     -------
@@ -99,11 +107,13 @@ def measure_generators(
             f"There are {len(prompts)} prompts and {len(gold)} lists of answers; give as many of "
             "one as of the other, and at least one."
         )
+    if at_once < 1:
+        raise InvalidInputError(f"at_once is {at_once}: give at least 1 prompt at a time.")
     _check_variants(variants)
     rows: list[GeneratorMeasurement] = []
     for name, load in variants.items():
         reference = rows[0].texts if rows else None
-        rows.append(_measure_generator(name, load, prompts, gold, reference))
+        rows.append(_measure_generator(name, load, prompts, gold, reference, at_once))
     return rows
 
 
@@ -113,18 +123,20 @@ def _measure_generator(
     prompts: Sequence[Prompt],
     gold: Sequence[Sequence[str]],
     reference: Sequence[str] | None,
+    at_once: int,
 ) -> GeneratorMeasurement:
     # A function of its own, so that its generator is gone when the next one is loaded.
     generator, load_s = _load(load)
     generator.generate(prompts[:1])
     times_ms, generations = [], []
-    for prompt in prompts:
+    for start in range(0, len(prompts), at_once):
+        batch = prompts[start : start + at_once]
         began = time.perf_counter()
-        generations += generator.generate([prompt])
-        times_ms.append((time.perf_counter() - began) * 1000)
+        generations += generator.generate(batch)
+        times_ms += [(time.perf_counter() - began) * 1000 / len(batch)] * len(batch)
     texts = tuple(generation.text for generation in generations)
     p50, p95 = np.percentile(times_ms, [50, 95])
-    scores = [token_f1(text, answers) for text, answers in zip(texts, gold, strict=True)]
+    answered = list(zip(texts, gold, strict=True))
     same = [float(a == b) for a, b in zip(texts, reference or texts, strict=True)]
     return GeneratorMeasurement(
         name=name,
@@ -133,7 +145,8 @@ def _measure_generator(
         tokens_per_s=sum(g.tokens for g in generations) / sum(times_ms) * 1000,
         p50_ms=float(p50),
         p95_ms=float(p95),
-        f1=bootstrap_interval(scores),
+        exact_match=bootstrap_interval([exact_match(*one) for one in answered]),
+        f1=bootstrap_interval([token_f1(*one) for one in answered]),
         identical=bootstrap_interval(same),
         texts=texts,
     )

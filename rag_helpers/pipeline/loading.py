@@ -5,13 +5,14 @@ The module chooses and joins parts; it does not know how any of them works.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 
 from rag_helpers.chunking import split_by_structure
 from rag_helpers.corpus import fingerprint, load_files, load_help_topics
-from rag_helpers.embedding import DprEmbedder, load_embedders
+from rag_helpers.embedding import DprEmbedder, cached_embedder, load_embedders
 from rag_helpers.environment import cache_folder
 from rag_helpers.errors import IndexIntegrityError
 from rag_helpers.generator import load_generator
@@ -51,8 +52,12 @@ def build_index(
     chunks: Sequence[Chunk] | None = None,
     with_heading: bool = True,
     window_words: int | None = None,
+    dtype: str = "auto",
 ) -> ChunkIndex:
     """Chunk and embed documents into a new index.
+
+    Text that was embedded before is taken from the cache folder (`cached_embedder`), so that an
+    index of documents of which few have changed takes seconds.
 
     Parameters
     ----------
@@ -67,20 +72,24 @@ def build_index(
     window_words : int, optional
         Embeds each chunk as a whole and in windows of at most so many words, always
         with title and heading (`embed_windows`); by default as a whole alone.
+    dtype : str, default "auto"
+        ``"float32"``, ``"bfloat16"``, or bfloat16 where the CPU has it: several times as fast, and
+        the directions stay (``data/results/embedders.json``). Questions stay in float32.
 
     Returns
     -------
     ChunkIndex
         Holding every chunk and its vector, or vectors.
     """
-    passages, _ = load_embedders(model)
+    passages, _ = load_embedders(model, dtype=dtype)
     if chunks is None:
         chunks = split_by_structure(documents)
     index = ChunkIndex(passages.dimension, metric=passages.metric, model=passages.name)
+    embedder = cached_embedder(passages)
     if window_words is None:
-        index.add(chunks, embed_chunks(chunks, passages, with_heading=with_heading))
+        index.add(chunks, embed_chunks(chunks, embedder, with_heading=with_heading))
     else:
-        vectors, counts = embed_windows(chunks, passages, max_words=window_words)
+        vectors, counts = embed_windows(chunks, embedder, max_words=window_words)
         index.add(chunks, vectors, counts=counts)
     return index
 
@@ -219,6 +228,11 @@ def load_index(
     -------
     ChunkIndex
         The kept one is found by the corpus, the chunks and the model.
+
+    Warns
+    -----
+    UserWarning
+        When there is no room to keep it; it serves this time all the same.
     """
     if chunks is None:
         chunks = split_by_structure(documents)
@@ -234,7 +248,14 @@ def load_index(
             # The cache is ours to rebuild; a damaged entry is only lost time.
             pass
     index = build_index(documents, model=model, chunks=chunks, window_words=window_words)
-    index.save(folder, corpus=corpus)
+    try:
+        index.save(folder, corpus=corpus)
+    except OSError as error:  # a full disk, or a folder that is not ours to write to
+        warnings.warn(
+            f"The index could not be kept in {folder} ({error.strerror or error}), and is made"
+            " anew the next time; make room there, or set RAG_CACHE to another folder.",
+            stacklevel=2,
+        )
     return index
 
 

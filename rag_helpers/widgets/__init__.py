@@ -17,6 +17,8 @@ from rag_helpers.widgets.boxes import (
     QuestionBox,
     SearchBox,
 )
+from rag_helpers.widgets.choices import Choice, ChoiceBox, Option, build_choice_box, load_choices
+from rag_helpers.widgets.choosing import IndexChooser
 from rag_helpers.widgets.rating import RatingBox
 from rag_helpers.widgets.rendering import (
     render_chunks,
@@ -27,13 +29,19 @@ from rag_helpers.widgets.rendering import (
 from rag_helpers.widgets.training import TrainingChart, render_training
 
 __all__ = [
+    "Choice",
+    "ChoiceBox",
     "ChunkExplorer",
     "CompareBox",
     "GeneratorPlayground",
+    "IndexChooser",
+    "Option",
     "QuestionBox",
     "RatingBox",
     "SearchBox",
     "TrainingChart",
+    "build_choice_box",
+    "load_choices",
     "render_chunks",
     "render_citations",
     "render_hits",

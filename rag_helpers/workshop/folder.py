@@ -123,9 +123,9 @@ def build_workshop(
     _keep_only(wheels, {"models", *(target.name for target in targets)})
     for name in ("course", "slides"):
         shutil.rmtree(draft / name, ignore_errors=True)
-    for path in _course_files(root):
-        (draft / "course" / path).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(root / path, draft / "course" / path)
+    for file in _course_files(root):
+        (draft / "course" / file).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(root / file, draft / "course" / file)
     if draw_slides is not None:
         draw_slides(draft / "slides")
     _write_notes(draft, targets, example_code)

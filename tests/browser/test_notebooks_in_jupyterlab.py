@@ -8,10 +8,11 @@ from playwright.sync_api import expect
 
 from browser.conftest import IMAGES, faults
 from rag_helpers.notebook_builder import NOTEBOOKS, WIDGET_VIEW, build
+from rag_helpers.notebook_sources import list_sources
 
 pytestmark = pytest.mark.browser
 
-NAMES = sorted(path.stem for path in (NOTEBOOKS / "source").glob("[0-9][0-9]_*.py"))
+NAMES = list_sources(NOTEBOOKS)
 EVIL = "<img src=x onerror=window.attacked=true>"
 TOY = f"""\
 # %% [markdown]
@@ -28,6 +29,74 @@ from rag_helpers import Document, split_by_words
 from rag_helpers.widgets import ChunkExplorer
 
 ChunkExplorer(Document("word {EVIL} " * 75, "toy"), split_by_words)
+"""
+# Each would tell that it ran by a name of its own.
+ATTACKS = """\
+<script>window.attacked='script'</script>
+<img src=x onerror="window.attacked='img'">
+<svg onload="window.attacked='svg'"></svg>
+<details open ontoggle="window.attacked='details'"><summary>x</summary></details>
+<iframe srcdoc="<script>parent.attacked='iframe'</script>"></iframe>
+<a href="javascript:window.attacked='link'">click me</a>
+[click me](javascript:window.attacked='markdown')
+"""
+HOSTILE = f"""\
+# %%
+from IPython.display import HTML, display
+
+from rag_helpers import Document, split_by_words
+from rag_helpers.evaluation import blind_items
+from rag_helpers.generator import ExtractiveGenerator
+from rag_helpers.pipeline import RagPipeline
+from rag_helpers.prompting import build_prompt
+from rag_helpers.records import Chunk
+from rag_helpers.retriever import KeywordRetriever
+from rag_helpers.widgets import *
+from rag_helpers.widgets import render_citations, render_hits, render_status
+
+EVIL = {ATTACKS!r}
+chunk = Chunk(EVIL, EVIL, 0, len(EVIL), title=EVIL, heading=EVIL, metadata={{"page": EVIL}})
+retriever = KeywordRetriever([chunk])
+retriever.name = EVIL
+pipeline = RagPipeline(retriever, ExtractiveGenerator())
+
+
+def ask(question, k):
+    yield EVIL
+    yield pipeline.answer(question, k=k)
+
+
+def fail(question, k):
+    raise ValueError(EVIL)
+
+
+def build(question, k):
+    return build_prompt(question, retriever.search(question, k), template=pipeline.template,
+                        count_tokens=len, token_budget=10_000)
+
+
+# %%
+asked = dict(examples=["click " + EVIL])
+boxes = [
+    SearchBox({{EVIL: retriever}}, **asked),
+    QuestionBox(ask, **asked),
+    QuestionBox(fail, **asked),
+    GeneratorPlayground(build, lambda *_: iter([EVIL, EVIL]), **asked),
+    CompareBox({{EVIL: pipeline.answer}}, **asked),
+]
+for box in boxes:
+    box.run()
+    display(box)
+display(ChunkExplorer(Document(EVIL * 9, EVIL, EVIL), split_by_words))
+answers = {{"a": {{EVIL: EVIL}}, "b": {{EVIL: EVIL}}}}
+display(RatingBox(blind_items(answers), {{EVIL: EVIL}}, file="ratings.jsonl", rater=EVIL,
+                  passages={{EVIL: EVIL}}))
+answer = pipeline.answer("click")
+parts = [render_hits(answer.hits, EVIL), render_citations(answer), render_status(EVIL)]
+display(HTML("".join(parts)))
+
+# %%
+print("the end of the notebook" + "!")
 """
 SVG = (
     "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 80 20'><rect width='9' height='9'/></svg>"
@@ -118,6 +187,45 @@ def test_built_notebook_opens_whole_and_its_widget_lives(lab, page, toy, tmp_pat
     assert value == 180  # 150 and three steps of 10
     assert page.evaluate("() => window.attacked") is None
     assert EVIL in page.locator(".jupyter-widgets").first.inner_text()
+
+
+def run_until_its_end(lab, page, name, cells):
+    """Open a notebook of such cells, run it, and return the page's outputs when it has ended."""
+    notebook = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_code_cell(cell) for cell in cells],
+        metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}},
+    )
+    nbformat.write(notebook, lab.folder / name)
+    page.on("dialog", lambda dialog: dialog.dismiss())
+    lab.open(page, name)
+    lab.run_all(page)
+    outputs = page.locator(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-OutputArea-output")
+    outputs.filter(has_text="the end of the notebook!").wait_for(timeout=120_000)
+    page.wait_for_timeout(1500)  # for what would run when an image fails to load
+    return outputs
+
+
+def test_the_attacks_run_where_nothing_is_escaped(lab, page):
+    """Else the next test would prove nothing."""
+    cells = [f"from IPython.display import HTML\nHTML({ATTACKS!r})", HOSTILE.split("# %%\n")[-1]]
+    run_until_its_end(lab, page, "open.ipynb", cells)
+    assert page.evaluate("() => window.attacked") is not None
+
+
+@pytest.mark.timeout(600)
+def test_no_attack_of_a_document_runs_in_any_widget(lab, page):
+    cells = [cell for cell in HOSTILE.split("# %%\n") if cell.strip()]
+    outputs = run_until_its_end(lab, page, "hostile.ipynb", cells)
+    assert page.locator(".jp-RenderedText[data-mime-type*=stderr]").count() == 0
+    assert page.evaluate("() => window.attacked") is None
+    # Every box shows the attack as what it is, a text; nothing can be clicked that would run.
+    widgets = page.locator(
+        ".jp-NotebookPanel:not(.lm-mod-hidden) .jp-Cell-outputArea > .jp-OutputArea-child"
+    )
+    shown = [text for text in widgets.all_inner_texts() if "onerror" in text]
+    assert len(shown) == 8, shown
+    inside = outputs.locator("script, iframe, img, svg, a, [onerror], [onload], [ontoggle]")
+    assert inside.count() == 0, inside.all_inner_texts()
 
 
 # The course ----------------------------------------------------------------------------------

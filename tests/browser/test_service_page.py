@@ -13,7 +13,14 @@ pytestmark = pytest.mark.browser
 
 KEY = "a-key-of-enough-characters"
 SENTENCE = "Ice <img src=x onerror=alert(1)> melts <script>alert(2)</script> at 0 degrees."
-TEXT = f"😀 Tea is hot. {SENTENCE} Bridges carry roads."
+# Attacks of other kinds, and a word that is wider than any phone.
+REST = (
+    "Bridges <svg onload=alert(3)></svg> carry <a href='javascript:alert(4)'>roads</a> and "
+    "<iframe srcdoc='<script>parent.alert(5)</script>'></iframe> "
+    "<details open ontoggle=alert(6)>rivers</details> " + "w" * 300 + "."
+)
+TEXT = f"😀 Tea is hot. {SENTENCE} {REST}"
+SOURCE = "<b>ice</b>" + "_" * 200
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +30,8 @@ def page():
     chromium = find_chromium()
     if chromium is None:
         pytest.skip("Chromium is not here; install it with: apt-get install chromium")
-    chunks = [Chunk(TEXT, "<b>ice</b>", 50, 50 + len(TEXT))]
+    chunk = Chunk(TEXT, SOURCE, 50, 50 + len(TEXT), title=SENTENCE, heading=REST)
+    chunks = [chunk]
     pipeline = RagPipeline(KeywordRetriever(chunks), ExtractiveGenerator())
     with (
         BackgroundServer(pipeline, load_settings(api_key=KEY)) as api,
@@ -65,11 +73,35 @@ def test_a_question_is_answered_with_its_sentence_marked(answered):
 def test_nothing_of_the_document_ran_or_became_html(answered):
     page = answered
     assert page.problems == []
-    assert page.locator("#answer *, #citations img, #citations script, #citations b").count() == 0
-    assert page.inner_text("#citations summary").startswith("<b>ice</b>: ")
+    # Of elements there are those that the page makes itself.
+    assert page.locator("#answer *").count() == 0
+    made = page.eval_on_selector_all("#citations *", "all => all.map(one => one.localName)")
+    assert made == ["details", "summary", "p", "mark"]
+    assert page.inner_text("#citations summary").startswith(f"{SOURCE}: ")
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        "<script>alert(1)</script>",
+        "<img src=x onerror=alert(1)>",
+        "<svg onload=alert(1)></svg>",
+        "<details open ontoggle=alert(1)><summary>x</summary></details>",
+    ],
+)
+def test_even_html_that_slipped_in_would_not_run(answered, attack):
+    """The second line of defence: the page's policy, were a text ever set as HTML."""
+    page = answered
+    seen = len(page.problems)
+    page.evaluate("html => { document.getElementById('answer').innerHTML = html }", attack)
+    page.wait_for_timeout(300)
+    complaints = page.problems[seen:]
+    del page.problems[seen:]
+    assert "dialog" not in complaints
 
 
 def test_the_page_fits_a_phone(answered):
+    assert answered.evaluate("window.innerWidth") == 360
     assert answered.evaluate("document.documentElement.scrollWidth") <= 360
 
 

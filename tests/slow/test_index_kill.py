@@ -119,7 +119,8 @@ def mutate(folder: Path, other: Path, chance: random.Random) -> str:
     return f"{kind} {path.name}"
 
 
-def test_mutated_folders_are_refused_before_anything_is_parsed(tmp_path, monkeypatch):
+@pytest.mark.parametrize("memory_map", [False, True])
+def test_mutated_folders_are_refused_before_anything_is_parsed(tmp_path, monkeypatch, memory_map):
     import faiss
 
     healthy, other, damaged = (tmp_path / name for name in ("healthy", "other", "damaged"))
@@ -130,14 +131,15 @@ def test_mutated_folders_are_refused_before_anything_is_parsed(tmp_path, monkeyp
     twin.save(other, corpus="a")
 
     parsed: list[str] = []
-    monkeypatch.setattr(faiss, "deserialize_index", lambda *_: parsed.append("vectors"))
-    monkeypatch.setattr("rag_helpers.index.from_lines", lambda *_: parsed.append("chunks"))
+    for reader in ("deserialize_index", "read_index"):
+        monkeypatch.setattr(faiss, reader, lambda *_: parsed.append("vectors"))
+    monkeypatch.setattr("rag_helpers.index.proving.from_lines", lambda *_: parsed.append("chunks"))
     chance = random.Random(0)
     for _ in range(MUTATIONS):
         shutil.copytree(healthy, damaged)
         what = mutate(damaged, other, chance)
         try:
-            ChunkIndex.load(damaged)
+            ChunkIndex.load(damaged, memory_map=memory_map)
         except IndexIntegrityError as error:
             assert "build the index again" in str(error), (what, str(error))
         else:
@@ -145,7 +147,7 @@ def test_mutated_folders_are_refused_before_anything_is_parsed(tmp_path, monkeyp
         assert not parsed, what
         shutil.rmtree(damaged)
     monkeypatch.undo()
-    assert len(ChunkIndex.load(healthy)) == COUNTS["old"]
+    assert len(ChunkIndex.load(healthy, memory_map=memory_map)) == COUNTS["old"]
 
 
 @pytest.mark.parametrize(
