@@ -271,6 +271,11 @@ def test_a_source_is_built_into_a_wheel(repository, tmp_path, offline, monkeypat
     assert fetched == {"toy-1.0-py3-none-any.whl", "made_from.txt"}
 
 
+def test_the_package_without_a_wheel_is_read_from_what_pip_says():
+    said = "(ERROR: No matching distribution found for rouge-score==0.1.2); once that is mended"
+    assert wheels._ABSENT.search(said)[1] == "rouge-score==0.1.2"
+
+
 def test_a_folder_with_something_else_in_it_is_left_alone(repository, tmp_path):
     out = tmp_path / "photos"
     out.mkdir()
