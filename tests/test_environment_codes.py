@@ -8,7 +8,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rag_helpers.__main__ import main
@@ -198,6 +198,7 @@ def test_cores_are_told_by_class(cores, expected):
 
 
 @given(results)
+@example([CheckResult("x", False, "a\x85b", "c\x85d\u2028e")])
 def test_the_report_fits_one_screen_whatever_failed(found):
     lines = summarize(found)
     assert len(lines) <= 24

@@ -620,6 +620,7 @@ OLD_ENOUGH = {
     "HBox",
     "HTML",
     "IntSlider",
+    "RadioButtons",
     "SelectionSlider",
     "Text",
     "ToggleButtons",

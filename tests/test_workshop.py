@@ -59,6 +59,7 @@ backend-path = ["."]
 [project]
 name = "toy"
 version = "1.0"
+dependencies = []
 """
 
 
@@ -270,6 +271,11 @@ def test_a_source_is_built_into_a_wheel(repository, tmp_path, offline, monkeypat
     assert fetched == {"toy-1.0-py3-none-any.whl", "made_from.txt"}
 
 
+def test_the_package_without_a_wheel_is_read_from_what_pip_says():
+    said = "(ERROR: No matching distribution found for rouge-score==0.1.2); once that is mended"
+    assert wheels._ABSENT.search(said)[1] == "rouge-score==0.1.2"
+
+
 def test_a_folder_with_something_else_in_it_is_left_alone(repository, tmp_path):
     out = tmp_path / "photos"
     out.mkdir()
@@ -308,7 +314,8 @@ def test_it_installs_and_a_second_time_keeps_what_a_participant_changed(built, t
     target = tmp_path / "a home" / "rag-course"
     done = run_install(built, "--to", str(target))
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "Code for the teacher:" in done.stdout and "rag_helpers lab" in done.stdout
+    assert "Code for the teacher:" in done.stdout, done.stderr
+    assert "rag_helpers lab" in done.stdout
     python = target / ".venv" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     subprocess.run([str(python), "-c", "import library, weights"], check=True)
     (target / "notebooks" / "01.ipynb").write_text("mine")

@@ -21,7 +21,8 @@ except ImportError as error:
         raise
     raise MissingExtraError(
         f"The service needs {error.name}, which is not installed: run "
-        "pip install 'rag-helpers[serve]', or pip install fastapi pydantic-settings uvicorn."
+        "pip install 'rag-helpers[serve]', or pip install fastapi prometheus-client "
+        "pydantic-settings uvicorn."
     ) from error
 
 __all__ = [

@@ -71,6 +71,8 @@ def _cut(text: str) -> str:
 
 
 def _wrap(cure: str) -> list[str]:
+    # Not every character that ends a line is white space to textwrap; to split() it is.
+    text = " ".join(cure.split())
     return textwrap.wrap(
-        cure, WIDTH, initial_indent="  ->  ", subsequent_indent="      ", break_on_hyphens=False
+        text, WIDTH, initial_indent="  ->  ", subsequent_indent="      ", break_on_hyphens=False
     )

@@ -39,7 +39,9 @@ FAST = "not models and not seconds and not notebooks and not browser and not slo
 NOT_FAST = tuple(
     f"--ignore=tests/{name}" for name in ("browser", "slow", "test_notebook_builder.py")
 )
-WIDGET_TESTS = ("tests/test_widgets.py", "tests/test_widgets_rating.py", "tests/test_plots.py")
+WIDGET_TESTS = tuple(
+    f"tests/test_{name}.py" for name in ("widgets", "widgets_choices", "widgets_rating", "plots")
+)
 NO_TESTS_COLLECTED = 5  # pytest's exit code when no test was selected
 
 

@@ -6,9 +6,11 @@ repository. It runs no cell, and does not know what the pages say.
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from rag_helpers.errors import RagError
@@ -20,8 +22,8 @@ SETTINGS = Path(__file__).parents[1] / "data" / "book"
 # In the order of the table of contents; the notebooks come between the two.
 DOCUMENTS = ("RESULTS.md", "ARCHITECTURE.md", "SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md")
 IN_NOTEBOOKS = ("GLOSSARY.md", "TEACHING.md")
-# Linked as files.
-FILES = ("LICENSE", "NOTICE", "CITATION.cff")
+# Links in documents, in Markdown.
+_LINK = re.compile(r"\]\(([^)#:\s]+)\)")
 _CONTENTS = """
 
 ```{{toctree}}
@@ -98,19 +100,41 @@ def _lay_out(root: Path, source: Path) -> None:
         source / "notebooks" / "figures",
         ignore=shutil.ignore_patterns("*.py", "__pycache__"),
     )
-    for name in FILES:
-        shutil.copyfile(root / name, source / name)
-    for path in notebooks:
-        shutil.copyfile(path, source / "notebooks" / path.name)
-    for name in (*DOCUMENTS, *(f"notebooks/{name}" for name in IN_NOTEBOOKS)):
+    further = sorted((root / "notebooks").glob("exercises/*.ipynb"))
+    further += sorted((root / "notebooks").glob("[!0-9]*.ipynb"))
+    for path in (*notebooks, *further):
+        page = source / path.relative_to(root)
+        page.parent.mkdir(exist_ok=True)
+        shutil.copyfile(path, page)
+    documents = ("README.md", *DOCUMENTS, *(f"notebooks/{name}" for name in IN_NOTEBOOKS))
+    for name in documents:
         text = (root / name).read_text(encoding="utf-8")
         # README is the first page here, under the name by which servers look for it.
         (source / name).write_text(text.replace("README.md)", "index.md)"), encoding="utf-8")
+        for link in _LINK.findall(text):
+            _add_file(root, source, (root / name).parent / link)
     beside = [f"notebooks/{name.removesuffix('.md')}" for name in IN_NOTEBOOKS]
     about = [name.removesuffix(".md") for name in DOCUMENTS]
-    index = (root / "README.md").read_text(encoding="utf-8")
-    index += _CONTENTS.format(
-        caption="The seven steps", pages="\n".join(f"notebooks/{path.stem}" for path in notebooks)
-    )
-    index += _CONTENTS.format(caption="Beside them", pages="\n".join([*beside, *about]))
+    index = (source / "README.md").read_text(encoding="utf-8")
+    index += _contents("The seven steps", [f"notebooks/{path.stem}" for path in notebooks])
+    if further:
+        names = [path.relative_to(root).with_suffix("").as_posix() for path in further]
+        index += _contents("Exercises", names)
+    index += _contents("Beside them", [*beside, *about])
+    (source / "README.md").unlink()
     (source / "index.md").write_text(index, encoding="utf-8")
+
+
+def _contents(caption: str, pages: Sequence[str]) -> str:
+    return _CONTENTS.format(caption=caption, pages="\n".join(pages))
+
+
+def _add_file(root: Path, source: Path, path: Path) -> None:
+    """Copy a file of the repository that a page links to and that is no page itself."""
+    path = path.resolve()
+    if not path.is_file() or root.resolve() not in path.parents:
+        return  # a page, or dead: then Sphinx says so
+    copy = source / path.relative_to(root.resolve())
+    if not copy.exists() and path.suffix not in (".md", ".ipynb"):
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, copy)

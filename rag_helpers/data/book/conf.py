@@ -15,8 +15,7 @@ language = "en"
 nb_execution_mode = "off"
 # Pages load nothing from elsewhere. There are no live widgets: each is a picture of itself.
 nb_ipywidgets_js = {}
-myst_enable_copyright = "2026, the rag-helpers authors, MIT licence"
-extensions = ["deflist"]
+myst_enable_extensions = ["deflist"]
 myst_heading_anchors = 3
 # Notebooks begin with their title, and every other page too.
 suppress_warnings = ["myst.header"]
