@@ -48,9 +48,9 @@ def write(x, y, text, ink=INK, *, at="start", size=15, weight="normal"):
 
 
 def box(x, y, width, height, text="", look=PLAIN, ink=INK):
-    return (
-        f"<rect x='{x:g}' y='{y:g}' width='{width:g}' height='{height:g}' rx='6' {look}/>"
-    ) + (write(x + width / 2, y + height / 2 + 5, text, ink, at="middle") if text else "")
+    return (f"<rect x='{x:g}' y='{y:g}' width='{width:g}' height='{height:g}' rx='6' {look}/>") + (
+        write(x + width / 2, y + height / 2 + 5, text, ink, at="middle") if text else ""
+    )
 
 
 def line(x, y, to_x, to_y, ink=NOTE, width=1.2, dash=""):
@@ -84,7 +84,9 @@ def chunk_overlap():
     text = "The cat sat on the mat. The dog slept. Rain fell all night on the old roof."
     size, overlap = 7, 2
     words = text.split()
-    windows = [words[first : first + size] for first in range(0, len(words) - overlap, size - overlap)]
+    windows = [
+        words[first : first + size] for first in range(0, len(words) - overlap, size - overlap)
+    ]
     # A character takes the same room everywhere, so that the bars stand under their words.
     left, wide = 40, 12.4
     parts, begins = [HATCH], []
@@ -112,7 +114,9 @@ def chunk_overlap():
         inner.append(min([end, *(b for b, e in shared if e == end)]))
         middle = left + sum(inner) / 2 * wide
         parts.append(
-            write(middle, y + 24, f"chunk {number + 1}: [{start}:{end}]", at="middle", weight="bold")
+            write(
+                middle, y + 24, f"chunk {number + 1}: [{start}:{end}]", at="middle", weight="bold"
+            )
         )
     for start, end in shared:
         middle = left + (start + end) / 2 * wide
@@ -146,9 +150,12 @@ def embedding_space():
         f"<path d='M{ax:.1f} {ay:.1f} A{0.3 * radius} {0.3 * radius} 0 0 1 {bx:.1f} {by:.1f}' "
         f"fill='none' stroke='{NOTE}' stroke-width='1.5'/>"
     )
-    rays = [arrow(x, y, *place(name, 0.965), ink, 1.8) for name, ink in zip(at, (ORANGE, BLUE, REST), strict=True)]
+    rays = [
+        arrow(x, y, *place(name, 0.965), ink, 1.8)
+        for name, ink in zip(at, (ORANGE, BLUE, REST), strict=True)
+    ]
     return picture(
-        370,
+        386,
         "Embedding space (schematic: 2 of 384 directions): close in meaning, close in space",
         "Three arrows of length 1 from one point. The question's arrow and that of the passage "
         "about division have a small angle, so the distance between their tips is short. The "
@@ -163,7 +170,9 @@ def embedding_space():
         dot(nx, ny),
         dot(fx, fy, REST),
         write(qx + 18, qy - 6, "question: How do I divide numbers?", ORANGE, weight="bold"),
-        write(nx + 16, ny + 3, "passage: Division of integers yields a float.", BLUE, weight="bold"),
+        write(
+            nx + 16, ny + 3, "passage: Division of integers yields a float.", BLUE, weight="bold"
+        ),
         write(nx + 16, ny + 25, "short distance, small angle: cosine near 1", NOTE),
         write(fx + 16, fy - 4, "passage: Cats sleep a lot.", REST, weight="bold"),
         write(fx + 16, fy + 18, "long distance, wide angle: small cosine", NOTE),
@@ -177,7 +186,12 @@ def embedding_space():
 
 
 def prompt_and_answer():
-    found = ["1  Tea is a drink.", "2  Tea is grown in Assam.", "3  Tea is old. It came …", "4  Coffee is not tea."]
+    found = [
+        "1  Tea is a drink.",
+        "2  Tea is grown in Assam.",
+        "3  Tea is old. It came …",
+        "4  Coffee is not tea.",
+    ]
     looks = [(LIT, INK), (LIT, INK), (LIT, INK), (f"{DIM} stroke-dasharray='5 4'", REST)]
     parts = [write(120, 62, "passages found", at="middle", weight="bold")]
     for number, (text, (look, ink)) in enumerate(zip(found, looks, strict=True)):
@@ -186,7 +200,7 @@ def prompt_and_answer():
         if number < 3:
             parts.append(arrow(230, y + 20, 322, 138 + 46 * number))
     parts += [
-        write(233, 274, "no room: dropped", REST),
+        write(122, 306, "no room: dropped", REST, at="middle"),
         write(455, 62, "prompt: no more than the budget", at="middle", weight="bold"),
         box(318, 74, 274, 206),
         box(330, 84, 250, 30, "Question: Where is tea grown?", DIM),
@@ -205,13 +219,13 @@ def prompt_and_answer():
         line(584, 139, 804, 172, BLUE, 1.5, "6 4"),
         line(584, 231, 804, 198, BLUE, 1.5, "6 4"),
         line(584, 99, 812, 158, BLUE, 1.5, "6 4"),
-        write(700, 174, "copied", ORANGE, at="middle", weight="bold"),
-        write(700, 254, "Dashed: the model attends to all", NOTE, at="middle"),
-        write(700, 275, "of the prompt, and to some more.", NOTE, at="middle"),
-        write(952, 302, "Schematic: no attention was measured for this picture.", NOTE, at="end"),
+        write(650, 205, "copied", ORANGE, at="middle", weight="bold"),
+        write(724, 254, "Dashed: the model attends to all", NOTE),
+        write(724, 276, "of the prompt, to some parts more.", NOTE),
+        write(992, 306, "Schematic: no attention was measured for this picture.", NOTE, at="end"),
     ]
     return picture(
-        316,
+        322,
         "From passages to an answer: what the prompt has room for, and where the answer is copied from",
         "Four passages were found. The prompt holds the question, two passages whole and the third "
         "shortened at a sentence end; the fourth is dropped. Lines run from all parts of the prompt "
@@ -243,9 +257,18 @@ def contrastive_loss():
             ink = BLUE if own else ORANGE if harder else REST
             parts.append(write(x + wide / 2, y + 23, f"{score:.2f}", at="middle"))
             weight = "bold" if own or harder else "normal"
-            parts.append(write(x + wide / 2, y + 42, word, ink, at="middle", weight=weight, size=14))
+            parts.append(
+                write(x + wide / 2, y + 42, word, ink, at="middle", weight=weight, size=14)
+            )
     parts.append(
-        write(left + 1.5 * wide, 284, "Push hard: a wrong passage is nearer than the right one.", NOTE, at="middle", size=14)
+        write(
+            left + 1.5 * wide,
+            284,
+            "Push hard: a wrong passage is nearer than the right one.",
+            NOTE,
+            at="middle",
+            size=14,
+        )
     )
     qx, qy = 235, 170
     parts += [
@@ -277,7 +300,7 @@ def contrastive_loss():
 
 def quantization():
     weights = [0.12, -0.50, 0.33, 0.08, 0.91, -0.27]
-    middle, unit = 574, 395  # the ruler shows -1 to 1
+    middle, unit = 595, 380  # the ruler shows -1 to 1
     parts, lost = [], {}
     for row, largest in enumerate((1, 10, 100)):
         y, step = 112 + 106 * row, largest / 127
@@ -288,21 +311,32 @@ def quantization():
         parts.append(write(14, y + 28, f"{len(marks)} of 255 marks here", NOTE))
         tall = 16 if len(marks) < 30 else 9
         path = " ".join(f"M{middle + mark * step * unit:.1f} {y} v{tall}" for mark in marks)
-        parts.append(f"<path d='M{middle - unit} {y} H{middle + unit} {path}' stroke='{NOTE}' fill='none'/>")
+        parts.append(
+            f"<path d='M{middle - unit} {y} H{middle + unit} {path}' stroke='{NOTE}' fill='none'/>"
+        )
         for weight in weights:
             x, to = middle + weight * unit, middle + round(weight / step) * step * unit
             parts.append(arrow(x, y - 26, to, y - 2, ORANGE, 1.8))
             parts.append(dot(x, y - 28, BLUE, 6))
             if row == 0:
-                parts.append(write(x, y - 42, f"{weight:.2f}".replace("-", "−"), BLUE, at="middle"))
+                # Two weights lie so close together that their labels would touch.
+                side = {0.08: "end", 0.12: "start"}.get(weight, "middle")
+                label = f"{weight:.2f}".replace("-", "−")
+                parts.append(write(x, y - 42, label, BLUE, at=side))
         if largest > 1:
-            parts.append(write(WIDTH - 14, y + 36, f"the outlier {largest} lies far to the right →", ORANGE, at="end"))
+            parts.append(
+                write(
+                    950, y + 36, f"the outlier {largest} lies far to the right →", ORANGE, at="end"
+                )
+            )
     for mark in (-1, 0, 1):
-        parts.append(write(middle + mark * unit, 112 + 212 + 36, str(mark).replace("-", "−"), NOTE, at="middle"))
-    # The last row's note would stand on the ruler's last number.
-    parts[-1] = write(middle + unit, 112 + 212 + 56, "1", NOTE, at="middle")
+        parts.append(
+            write(
+                middle + mark * unit, 112 + 212 + 36, str(mark).replace("-", "−"), NOTE, at="middle"
+            )
+        )
     return picture(
-        384,
+        376,
         "255 marks for all weights of a matrix: one outlier spreads them, and small weights fall on 0",
         "Six weights between -1 and 1 above three rulers; an arrow leads from each to the nearest "
         "mark. "
@@ -318,7 +352,16 @@ def quantization():
 def bounded_queue():
     parts = []
     for number in range(4):
-        parts.append(box(24, 62 + 46 * number, 112, 34, "question", LIT if number < 3 else SHARED.replace("url(#hatch)", "#ffffff")))
+        parts.append(
+            box(
+                24,
+                62 + 46 * number,
+                112,
+                34,
+                "question",
+                LIT if number < 3 else SHARED.replace("url(#hatch)", "#ffffff"),
+            )
+        )
     parts += [
         write(372, 66, "queue: two places", at="middle", weight="bold"),
         box(270, 78, 204, 68, look=PLAIN),
@@ -334,7 +377,14 @@ def bounded_queue():
         arrow(774, 112, 834, 112, BLUE),
         arrow(140, 217, 586, 217, ORANGE),
         write(372, 205, "the queue is full", ORANGE, at="middle", weight="bold"),
-        box(590, 195, 358, 44, "429 at once, with Retry-After", f"fill='#ffffff' stroke='{ORANGE}' stroke-width='2'"),
+        box(
+            590,
+            195,
+            358,
+            44,
+            "429 at once, with Retry-After",
+            f"fill='#ffffff' stroke='{ORANGE}' stroke-width='2'",
+        ),
     ]
     return picture(
         262,
