@@ -7,6 +7,7 @@ Run it from anywhere: ``python notebooks/figures/draw_ideas.py``.
 """
 
 from html import escape
+from itertools import pairwise
 from math import cos, hypot, radians, sin
 from pathlib import Path
 
@@ -96,7 +97,7 @@ def chunk_overlap():
     for number, window in enumerate(windows):
         first = number * (size - overlap)
         spans.append((begins[first], begins[first + len(window) - 1] + len(window[-1])))
-    shared = [(later[0], earlier[1]) for earlier, later in zip(spans, spans[1:], strict=False)]
+    shared = [(later[0], earlier[1]) for earlier, later in pairwise(spans)]
     for start, end in shared:
         x, width = left + start * wide - 4, (end - start) * wide + 2
         parts.append(f"<rect x='{x:g}' y='46' width='{width:g}' height='200' fill='#fbe3cf'/>")
@@ -173,7 +174,7 @@ def embedding_space():
         write(
             nx + 16, ny + 3, "passage: Division of integers yields a float.", BLUE, weight="bold"
         ),
-        write(nx + 16, ny + 25, "short distance, small angle: cosine near 1", NOTE),
+        write(nx + 16, ny + 25, "short distance, small angle: large cosine", NOTE),
         write(fx + 16, fy - 4, "passage: Cats sleep a lot.", REST, weight="bold"),
         write(fx + 16, fy + 18, "long distance, wide angle: small cosine", NOTE),
         write(14, 120, "Every vector has length 1,", NOTE),
@@ -220,9 +221,9 @@ def prompt_and_answer():
         line(584, 231, 804, 198, BLUE, 1.5, "6 4"),
         line(584, 99, 812, 158, BLUE, 1.5, "6 4"),
         write(650, 205, "copied", ORANGE, at="middle", weight="bold"),
-        write(724, 254, "Dashed: the model attends to all", NOTE),
-        write(724, 276, "of the prompt, to some parts more.", NOTE),
-        write(992, 306, "Schematic: no attention was measured for this picture.", NOTE, at="end"),
+        write(724, 254, "The model attends (dashed) to", NOTE),
+        write(724, 276, "all of it, to some parts more.", NOTE),
+        write(992, 306, "Schematic: no attention was measured.", NOTE, at="end"),
     ]
     return picture(
         322,
@@ -264,7 +265,7 @@ def contrastive_loss():
         write(
             left + 1.5 * wide,
             284,
-            "Push hard: a wrong passage is nearer than the right one.",
+            "Push hard: nearer than the right passage.",
             NOTE,
             at="middle",
             size=14,
