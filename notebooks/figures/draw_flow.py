@@ -21,6 +21,8 @@ def draw(step: int) -> str:
     parts = [
         f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {width} 110' role='img' "
         f"aria-label='Data flow from document to report; lit in this notebook: {title}'>",
+        "<title>Data flow from document to report</title>"
+        f"<desc>Lit in this notebook: {title}</desc>",
         f"<rect width='{width}' height='110' rx='8' fill='#fbfaf6'/>",
         f"<text x='12' y='22' font-family='sans-serif' font-size='13' fill='#444'>"
         f"Step {step} of 7: {NAMES[step - 1]}</text>",
@@ -45,7 +47,7 @@ def draw(step: int) -> str:
                 f"fill='{colour}' stroke-width='{2.5 if on else 1.2}'/>"
                 f"<text x='{(start + end) / 2 + 3}' y='{TOP + 56}' text-anchor='middle' "
                 f"font-size='12' font-family='sans-serif' font-weight='{weight}' "
-                f"fill='{colour if on else '#777'}'>{ARROWS[i]}</text>"
+                f"fill='{colour if on else '#666'}'>{ARROWS[i]}</text>"
             )
     return "\n".join([*parts, "</svg>\n"])
 

@@ -37,7 +37,11 @@ print("break points (clean, raw):", clean.source_map[:4])
 # ## Cutting by words: a toy first
 #
 # The recipe asks for chunks of 100–200 words. Neighbours may share some words, the *overlap*, so
-# that a sentence cut by one border stands whole in the next chunk. Here is the whole idea:
+# that a sentence cut by one border stands whole in the next chunk.
+#
+# ![Three chunks of seven words below one sentence; where two of them share words, they are hatched](figures/chunk_overlap.svg)
+#
+# Here is the whole idea:
 
 # %%
 import re

@@ -27,6 +27,8 @@ print((vectors @ vectors.T).round(2))
 # The numbers are *cosines*: 1 means the same direction. The question lies closer to the sentence
 # about division than to the one about cats, although they share no word.
 #
+# ![A question, a passage near to it and one far away, as arrows of length 1: a small angle is a short distance](figures/embedding_space.svg)
+#
 # ## An index by hand
 #
 # The recipe uses FAISS `IndexFlatL2`: it compares the question with every vector and returns the

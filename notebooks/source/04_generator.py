@@ -49,7 +49,12 @@ print(f"{generator.count_tokens(whole.text)} tokens; the recipe keeps the first 
 # ## A budget instead
 #
 # `build_prompt` counts tokens, keeps the question whole, shortens a passage only at a sentence or
-# word end, and reports what it dropped:
+# word end, and reports what it dropped. While it writes, the model weighs every token of the prompt
+# (*attention*); a good answer is copied from the passage that holds it.
+#
+# ![Of four passages two stand in the prompt whole, one shortened, one is dropped; the answer is copied from the second](figures/prompt_and_answer.svg)
+#
+# On the real hits:
 
 # %%
 from rag_helpers import build_prompt

@@ -55,8 +55,11 @@ print("no passage stands in both")
 # %% [markdown]
 # ## The retriever's lesson: a toy first
 #
-# *Contrastive* training pulls a question towards its own passage and pushes the others away. Take
-# three questions and three passages as vectors of two numbers; their products are the scores, the
+# *Contrastive* training pulls a question towards its own passage and pushes the others away.
+#
+# ![A question pulled to its passage and pushed from two others; a table of cosines whose diagonal is pulled up](figures/contrastive_loss.svg)
+#
+# Take three questions and three passages as vectors of two numbers; their products are the scores, the
 # diagonal is right. The loss is the cross-entropy of each row:
 
 # %%

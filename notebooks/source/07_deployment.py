@@ -47,6 +47,8 @@ print(torch.allclose(official, restored))
 # %% [markdown]
 # One scale serves the whole matrix, so one large weight makes the steps coarse for all others.
 # Language models have such *outliers*:
+#
+# ![Six weights above three rulers: the larger the largest weight, the fewer marks are left for them](figures/quantization.svg)
 
 # %%
 for largest in (1, 10, 100):
@@ -441,6 +443,9 @@ print(get_response("What happens when I divide by zero?"))
 #
 # `create_app` has the same route with the same answer, and more: **one** thread owns the model, a
 # *bounded queue* stands in front of it, and questions that wait together are generated together.
+#
+# ![Three questions are taken and answered; a fourth finds the queue full and is answered by 429](figures/bounded_queue.svg)
+#
 # `BackgroundServer` runs it beside this notebook on a free port of this machine.
 
 # %%
