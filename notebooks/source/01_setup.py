@@ -3,20 +3,21 @@
 #
 # **Goal:** run a complete RAG system on your own machine, and see it answer one question right, one
 # wrong, and meet one that it cannot answer.
-# **Time:** the cells ran in about 15 s on two cores, but for a minute of preparation the first time;
-# reading and exercises take longer. No network. **Needs:** the install from the README.
+# **Time:** the cells ran in about 15 s on two cores, but for a minute of preparation the first
+# time; reading and exercises take longer. No network. **Needs:** the install from the README.
 # **Terms:** [GLOSSARY](GLOSSARY.md).
 #
 # ![Data flow; every arrow is lit](figures/flow_01.svg)
 #
 # *Retrieval-augmented generation* (RAG; Lewis et al., 2020) answers a question in two steps: a
-# *retriever* finds *passages*, stretches of text that may hold the answer, and a *generator* writes
-# the answer from them. The generator is mostly a *language model*: a program that writes by
+# *retriever* finds *passages*, stretches of text that may hold the answer, and a *generator*
+# writes the answer from them. The generator is mostly a *language model*: a program that writes by
 # predicting the next piece of a word, again and again. The answer can be checked, because it comes
 # with *citations*: the passages it was written from.
 #
-# The course starts from a common *recipe*: a small embedding model, an index, a small language model,
-# an API. It runs the recipe as written, measures it, and measures what each change to it brings.
+# The course starts from a common *recipe*: a small embedding model, an index, a small language
+# model, an API. It runs the recipe as written, measures it, and measures what each change to it
+# brings.
 
 # %% [markdown]
 # ## Checking the machine
@@ -41,9 +42,9 @@ set_seed(0)
 # %% [markdown]
 # ## Finding the models
 #
-# Two models came with the install, as ordinary Python packages. A model is its *weights*: the numbers
-# that training has set. The recipe's other models lie on the Hugging Face Hub, a website (here: *the
-# hub*), and are used in the same way, if you have them.
+# Two models came with the install, as ordinary Python packages. A model is its *weights*: the
+# numbers that training has set. The recipe's other models lie on the Hugging Face Hub, a website
+# (here: *the hub*), and are used in the same way, if you have them.
 
 # %%
 from rag_helpers import list_models
@@ -55,8 +56,8 @@ for model in list_models():
 # %% [markdown]
 # ## The recipe on three chunks
 #
-# The whole idea fits in a few cells. First the *corpus*, all texts that may be searched: three short
-# ones in a `datasets.Dataset`.
+# The whole idea fits in a few cells. First the *corpus*, all texts that may be searched: three
+# short ones in a `datasets.Dataset`.
 
 # %%
 from datasets import Dataset
@@ -69,9 +70,9 @@ texts = [
 dataset = Dataset.from_dict({"text": texts})
 
 # %% [markdown]
-# The *retriever* turns each text into a vector of 384 numbers, its *embedding* (Reimers & Gurevych,
-# 2019). The vectors are kept in an *index*; FAISS (Johnson et al., 2019), a library for that, finds
-# those that lie nearest to the question's.
+# The *retriever* turns each text into a vector of 384 numbers, its *embedding* (Reimers &
+# Gurevych, 2019). The vectors are kept in an *index*; FAISS (Johnson et al., 2019), a library for
+# that, finds those that lie nearest to the question's.
 
 # %%
 import faiss
@@ -96,18 +97,18 @@ for distance, text in zip(distances[0], retrieved, strict=True):
     print(f"{distance:.2f}  {text}")
 
 # %% [markdown]
-# The smaller the distance, the nearer. The *prompt*, the text that the generator will read, joins the
-# question and what was found:
+# The smaller the distance, the nearer. The *prompt*, the text that the generator will read, joins
+# the question and what was found:
 
 # %%
 prompt_text = f"Question: {query} Context: {' '.join(retrieved)}"
 print(prompt_text)
 
 # %% [markdown]
-# The recipe's *generator* is `t5-small` or `facebook/bart-base`. Neither is on this disk unless you
-# put it there, so the next cell says in one sentence what is missing, and the course goes on with a
-# small *chat model* (a language model trained to follow instructions), SmolLM2-135M-Instruct, that
-# the install brought.
+# The recipe's *generator* is `t5-small` or `facebook/bart-base`. Neither is on this disk unless
+# you put it there, so the next cell says in one sentence what is missing, and the course goes on
+# with a small *chat model* (a language model trained to follow instructions),
+# SmolLM2-135M-Instruct, that the install brought.
 
 # %%
 from rag_helpers import RagError, Seq2SeqGenerator
@@ -127,13 +128,14 @@ prompt = Prompt(question=query, text=prompt_text, system=instruction)
 print(generator.generate([prompt])[0].text)
 
 # %% [markdown]
-# That is a complete RAG system. The rest of the course takes each part out, looks at it, measures it
-# and tries to make it better.
+# That is a complete RAG system. The rest of the course takes each part out, looks at it, measures
+# it and tries to make it better.
 #
 # ## The same through the package
 #
-# `rag_helpers` has tested parts for all of this. A *chunk* is a piece of a document, and knows where it
-# stood; a *hit* is a chunk that was found. Does the package find the same texts as the cells above?
+# `rag_helpers` has tested parts for all of this. A *chunk* is a piece of a document, and knows
+# where it stood; a *hit* is a chunk that was found. Does the package find the same texts as the
+# cells above?
 
 # %%
 from rag_helpers import Chunk, ChunkIndex, DenseRetriever, SentenceEmbedder
@@ -172,10 +174,10 @@ axes = plot_lengths(lengths, xlabel="words", most=15)
 # A few topics hold most of the text. They are far too long to be one passage each, which is why
 # notebook 02 cuts them into chunks.
 #
-# A *pipeline* is retriever, prompt and generator behind one function; `load_pipeline` builds it. The
-# first call cuts and embeds the corpus, and with that the first answer took a minute on two cores.
-# Then the index lies in a cache folder. `adapters=False` runs both models as they were published:
-# what training adds is for notebook 06.
+# A *pipeline* is retriever, prompt and generator behind one function; `load_pipeline` builds it.
+# The first call cuts and embeds the corpus, and with that the first answer took a minute on two
+# cores. Then the index lies in a cache folder. `adapters=False` runs both models as they were
+# published: what training adds is for notebook 06.
 
 # %%
 from rag_helpers import load_pipeline
@@ -186,8 +188,8 @@ print(pipeline.retriever.name, "+", pipeline.generator.name)
 # %% [markdown]
 # ## Right, wrong, and not there
 #
-# This pipeline returns the best *sentence* of the passages, and no words of the chat model's: that one
-# gets its turn below. First a question that goes well:
+# This pipeline returns the best *sentence* of the passages, and no words of the chat model's: that
+# one gets its turn below. First a question that goes well:
 
 # %%
 answer = pipeline.answer("What happens when I divide by zero?")
@@ -205,8 +207,8 @@ print(" ".join(wrong.text.split())[:200])
 print("the sentence we wanted was found:", any("negative zero" in h.chunk.text for h in wrong.hits))
 
 # %% [markdown]
-# And one that nobody could answer from this corpus. The help topics of Python 3.11 describe `:=` but
-# never call it a walrus; the last line says whether yours do:
+# And one that nobody could answer from this corpus. The help topics of Python 3.11 describe `:=`
+# but never call it a walrus; the last line says whether yours do:
 
 # %%
 absent = pipeline.answer("What is the walrus operator?")
@@ -214,13 +216,13 @@ print(absent.text)
 print("walrus" in " ".join(document.text for document in documents))
 
 # %% [markdown]
-# The *confidence* is a probability that the corpus holds the answer, fitted on questions of which we
-# know that. Notebook 05 measures how far it can be trusted.
+# The *confidence* is a probability that the corpus holds the answer, fitted on questions of which
+# we know that. Notebook 05 measures how far it can be trusted.
 #
 # ## The same passages, read by a language model
 #
-# SmolLM2 (Ben Allal et al., 2025) has 135 million weights; GPT-3 had 175 billion (Brown et al., 2020).
-# It gets the very same passages for the first question:
+# SmolLM2 (Ben Allal et al., 2025) has 135 million weights; GPT-3 had 175 billion (Brown et al.,
+# 2020). It gets the very same passages for the first question:
 
 # %%
 from rag_helpers import RagPipeline
@@ -230,8 +232,8 @@ print(chat.answer("What happens when I divide by zero?").text)
 
 # %% [markdown]
 # Compare it with the sentence above: on an easy question the two may say the same. One question
-# proves nothing, and a language model can write fluently without having read well. Notebooks 04 and
-# 05 measure how well it reads, and notebook 06 trains it.
+# proves nothing, and a language model can write fluently without having read well. Notebooks 04
+# and 05 measure how well it reads, and notebook 06 trains it.
 #
 # How near were the passages? The *rank* is a hit's place in the list, the *score* its nearness:
 

@@ -2,7 +2,8 @@
 # # 2 · Chunking: cutting documents into passages
 #
 # **Goal:** cut text without losing a character, and see the words that the embedder never reads.
-# **Time:** the cells ran in about 15 s on two cores; reading and exercises take longer. No network.
+# **Time:** the cells ran in about 15 s on two cores; reading and exercises take longer. No
+# network.
 # **Needs:** notebook 01. **Terms:** [GLOSSARY](GLOSSARY.md).
 #
 # ![Data flow; lit in this notebook: split](figures/flow_02.svg)
@@ -115,8 +116,8 @@ axes = plot_token_lengths([embedder.count_tokens(c.text) for c in chunks], embed
 
 # %% [markdown]
 # In a language reference, full of names, brackets and tables, a word is often several tokens, and
-# about half of the chunks of 150 words pass the limit. **A limit in words is not a limit in what is
-# read.**
+# about half of the chunks of 150 words pass the limit. **A limit in words is not a limit in what
+# is read.**
 
 # %% [markdown]
 # ## Other places to cut
@@ -153,10 +154,10 @@ for name, cut in strategies.items():
 # *evidence*, that answers it. A chunk is useful only if it holds the evidence whole. We count how
 # often each chunk size keeps it, and how much text goes unread. No retriever is needed for this.
 #
-# The questions come in three sets: *train* to learn from, *dev* to choose by, and *test*, which stays
-# shut until the last look. Other questions would give other shares, so each share has an *interval*
-# in brackets: draw as many questions from these, with repeats, again and again, and 95 of 100 shares
-# lie within (the *bootstrap*; Efron, 1979).
+# The questions come in three sets: *train* to learn from, *dev* to choose by, and *test*, which
+# stays shut until the last look. Other questions would give other shares, so each share has an
+# *interval* in brackets: draw as many questions from these, with repeats, again and again, and 95
+# of 100 shares lie within (the *bootstrap*; Efron, 1979).
 
 # %%
 from rag_helpers.evaluation import Judge, bootstrap_interval, load_gold_split
@@ -196,7 +197,8 @@ for size in sizes:
 # uses them. It was not trained on texts that long, so that too is measured in notebook 03.
 #
 # Larger chunks tear less apart, and leave more unread. Overlap helps small chunks most, and stores
-# the shared words twice. Neither number says which size *retrieves* best: notebook 03 measures that.
+# the shared words twice. Neither number says which size *retrieves* best: notebook 03 measures
+# that.
 
 # %% [markdown]
 # ## Try it: the chunk explorer
@@ -253,7 +255,7 @@ print(remove_stop_words("This is not what you should do if the list is not empty
 #
 # - Cut by offsets, and you lose nothing and can cite everything.
 # - Count tokens, not words: what passes the embedder's limit is never read.
-# - Reference text can be cut where its authors cut it: at headings, paragraphs and entries. Notebook
-#   05 shows what that brought to retrieval.
+# - Reference text can be cut where its authors cut it: at headings, paragraphs and entries.
+#   Notebook 05 shows what that brought to retrieval.
 #
 # **What's next:** notebook 03 turns chunks into vectors and finds the right ones.

@@ -26,8 +26,8 @@ print(vectors.shape, vectors.dtype)
 print((vectors @ vectors.T).round(2))
 
 # %% [markdown]
-# The numbers are *cosines*: 1 means the same direction. The question (first row) lies closer to the
-# sentence about division than to the one about cats, although it shares no word with either.
+# The numbers are *cosines*: 1 means the same direction. The question (first row) lies closer to
+# the sentence about division than to the one about cats, although it shares no word with either.
 #
 # ## An index by hand
 #
@@ -124,9 +124,9 @@ print("normalized, same top 10:", same_order(unit, asked), "· raw:", same_order
 # %% [markdown]
 # ## DPR, where it can be had
 #
-# DPR is the recipe's other retriever. It has two *encoders* (models that turn text into vectors), one
-# for passages and one for questions. It does not come with the install, so this cell needs the hub
-# once. Without it, one sentence says so.
+# DPR is the recipe's other retriever. It has two *encoders* (models that turn text into vectors),
+# one for passages and one for questions. It does not come with the install, so this cell needs the
+# hub once. Without it, one sentence says so.
 
 # %%
 from rag_helpers import RagError
@@ -142,9 +142,9 @@ except RagError as error:
 # ## Keywords: BM25
 #
 # BM25 (Robertson & Zaragoza, 2009) scores a passage by the question's words it holds: rare words
-# count more, repeats count less and less, long passages are held back. The *tokenizer* decides what
-# a word is. Some drop `@` and `:=`, which this corpus explains; ours keeps them, and cuts words to
-# their stems.
+# count more, repeats count less and less, long passages are held back. The *tokenizer* decides
+# what a word is. Some drop `@` and `:=`, which this corpus explains; ours keeps them, and cuts
+# words to their stems.
 
 # %%
 from rag_helpers import KeywordRetriever
@@ -159,8 +159,8 @@ for hit in keyword.search("What does the @ symbol above a function mean?", k=3):
 # ## Fusion
 #
 # *Fusion* joins the lists of several retrievers, as our *hybrid* does. Their scores are not
-# comparable, ranks are. *Reciprocal rank fusion* (Cormack et al., 2009) gives each passage the sum of
-# 1 / (60 + rank) over the lists it stands in:
+# comparable, ranks are. *Reciprocal rank fusion* (Cormack et al., 2009) gives each passage the sum
+# of 1 / (60 + rank) over the lists it stands in:
 
 # %%
 lists = [["a", "b", "c"], ["c", "a", "d"]]
@@ -180,9 +180,10 @@ retrievers = {"dense": dense, "keyword": keyword, "hybrid": hybrid}
 # %% [markdown]
 # ## Measured on questions with known answers
 #
-# *Recall@k*: the share of questions with a right passage among the first k (elsewhere also *hit rate*
-# or *success@k*). *MRR@10*, the mean reciprocal rank: the mean of 1 / rank of the first right passage,
-# 0 where the first ten hold none. Dev questions only: the test questions are for the last look.
+# *Recall@k*: the share of questions with a right passage among the first k (elsewhere also *hit
+# rate* or *success@k*). *MRR@10*, the mean reciprocal rank: the mean of 1 / rank of the first
+# right passage, 0 where the first ten hold none. Dev questions only: the test questions are for
+# the last look.
 
 # %%
 from rag_helpers.evaluation import Judge, bootstrap_interval, load_gold_split
@@ -241,8 +242,8 @@ for q in lost[:3]:
     print(f"  · {q.question} (dense {ranks['dense'][q.id]}, hybrid {ranks['hybrid'][q.id]})")
 
 # %% [markdown]
-# When one retriever is right and the other has no idea, fusion dilutes the right list. It can help on
-# average where both are often right, on different questions. By kind of question, few of each:
+# When one retriever is right and the other has no idea, fusion dilutes the right list. It can help
+# on average where both are often right, on different questions. By kind of question, few of each:
 
 # %%
 kinds = sorted({q.kind for q in gold})
@@ -256,9 +257,9 @@ for kind in kinds:
 # ## Small to big
 #
 # A question asks for one sentence, and a passage holds ten. So the default index holds several
-# vectors per chunk: one of the whole, and one for each *window* of at most 40 words, behind the title
-# and heading. A chunk is as near as the nearest of them; what is returned is still the whole chunk.
-# Hardly a window passes the embedder's 256 tokens, so little goes unread.
+# vectors per chunk: one of the whole, and one for each *window* of at most 40 words, behind the
+# title and heading. A chunk is as near as the nearest of them; what is returned is still the whole
+# chunk. Hardly a window passes the embedder's 256 tokens, so little goes unread.
 
 # %%
 from rag_helpers.pipeline import WINDOW_WORDS
@@ -272,9 +273,9 @@ ranks["windows"] = first_right_ranks(retrievers["windows"])
 # ## Better fusion
 #
 # Ranks throw away how much better the first hit is than the second. The package's default instead
-# standardizes each list's scores (mean 0, deviation 1) and adds them, the keywords' at half weight.
-# The choice was made on train and dev questions; here it is beside the others on dev alone, which
-# therefore flatters it.
+# standardizes each list's scores (mean 0, deviation 1) and adds them, the keywords' at half
+# weight. The choice was made on train and dev questions; here it is beside the others on dev
+# alone, which therefore flatters it.
 
 # %%
 default = build_retriever("hybrid", windows, embedder)
@@ -285,9 +286,10 @@ for name, found in ranks.items():
     print(f"{name:<8} MRR@10 {mrr}")
 
 # %% [markdown]
-# Intervals that overlap do not settle it. Both systems answered the same questions, so compare them
-# *paired*, question by question. *p* is how often chance alone gives a difference as large: the signs
-# are flipped at random, ten thousand times (Fisher's randomization test; Smucker et al., 2007).
+# Intervals that overlap do not settle it. Both systems answered the same questions, so compare
+# them *paired*, question by question. *p* is how often chance alone gives a difference as large:
+# the signs are flipped at random, ten thousand times (Fisher's randomization test; Smucker et al.,
+# 2007).
 
 # %%
 from rag_helpers.evaluation import paired_test
@@ -384,7 +386,8 @@ build_choice_box("03_retriever")
 #
 # - Dense search compares meaning, keyword search words and symbols; each alone wins somewhere.
 # - Fusion loses on single questions; whether it gains on average depends on how scores are joined.
-# - Search small, return big: here, windows found the right passages more often than whole chunks did.
+# - Search small, return big: here, windows found the right passages more often than whole chunks
+#   did.
 # - Normalized vectors make L2 and inner product rank alike; raw ones need not.
 #
 # **What's next:** notebook 04 turns the passages into an answer.

@@ -3,8 +3,8 @@
 #
 # **Goal:** train the retriever and the generator, and see what got better, what got worse, and what
 # a better prompt alone gives.
-# **Time:** the cells ran in about two minutes on two cores (quick profile); reading and exercises take
-# longer. No network. **Needs:** notebook 05. **Terms:** [GLOSSARY](GLOSSARY.md).
+# **Time:** the cells ran in about two minutes on two cores (quick profile); reading and exercises
+# take longer. No network. **Needs:** notebook 05. **Terms:** [GLOSSARY](GLOSSARY.md).
 #
 # ![Data flow; lit in this notebook: embed, generate](figures/flow_06.svg)
 #
@@ -29,8 +29,9 @@ sizes = {
 print(profile, sizes)
 
 # %% [markdown]
-# The quick profile trains the generator on 48 examples and the retriever for two *epochs* (rounds over
-# all examples). Start Jupyter with the environment variable `RAG_PROFILE=full` for all of them.
+# The quick profile trains the generator on 48 examples and the retriever for two *epochs* (rounds
+# over all examples). Start Jupyter with the environment variable `RAG_PROFILE=full` for all of
+# them.
 
 # %%
 from rag_helpers.evaluation import Judge, load_gold_split
@@ -56,10 +57,11 @@ print("no passage stands in both")
 # %% [markdown]
 # ## The retriever's lesson: a toy first
 #
-# Training makes a number smaller, the *loss*. *Contrastive* training (van den Oord et al., 2018) pulls a
-# question towards its own passage and pushes the others away. Take three questions and three passages
-# as vectors of two numbers; their products are the scores, the diagonal is right. The loss is the mean
-# *cross-entropy*: minus the logarithm of the probability that a row gives to its right passage.
+# Training makes a number smaller, the *loss*. *Contrastive* training (van den Oord et al., 2018)
+# pulls a question towards its own passage and pushes the others away. Take three questions and
+# three passages as vectors of two numbers; their products are the scores, the diagonal is right.
+# The loss is the mean *cross-entropy*: minus the logarithm of the probability that a row gives to
+# its right passage.
 
 # %%
 import numpy as np
@@ -116,10 +118,10 @@ print("\n".join(f"  {pair.question}" for pair in made_up[:4]))
 #
 # ## Hard negatives, and false ones
 #
-# A wrong passage that *looks* right, a *hard negative*, teaches more than one picked at random (Xiong et
-# al., 2021). We take them from what the untuned retriever finds. But some of that is right after all,
-# the more so as the same passage stands in several topics here (on such *false negatives*: Qu et al.,
-# 2021). How many of the best hits?
+# A wrong passage that *looks* right, a *hard negative*, teaches more than one picked at random
+# (Xiong et al., 2021). We take them from what the untuned retriever finds. But some of that is
+# right after all, the more so as the same passage stands in several topics here (on such *false
+# negatives*: Qu et al., 2021). How many of the best hits?
 
 # %%
 from rag_helpers.fine_tuning import is_right, mine_hard_negatives
@@ -155,9 +157,9 @@ print(len(question_lessons.questions), "questions, such as", repr(name), "→", 
 # %% [markdown]
 # ## Training the question side
 #
-# All 22.7 million weights could be trained. *LoRA* (Hu et al., 2022) leaves them as they are and puts
-# two thin matrices beside layers of the model: far fewer numbers. Together they are the *adapter*, a
-# file small enough to mail.
+# All 22.7 million weights could be trained. *LoRA* (Hu et al., 2022) leaves them as they are and
+# puts two thin matrices beside layers of the model: far fewer numbers. Together they are the
+# *adapter*, a file small enough to mail.
 #
 # The chart grows while it trains. Its recall is that of 60 train questions that were kept aside.
 
@@ -241,8 +243,8 @@ tell("recall@5", before >= 1 / 5, after >= 1 / 5)
 tell("MRR@10", before, after)
 
 # %% [markdown]
-# And on the questions it was trained on? The gain there is usually larger, and says nothing about new
-# questions: ask which of the two it is when somebody shows you theirs.
+# And on the questions it was trained on? The gain there is usually larger, and says nothing about
+# new questions: ask which of the two it is when somebody shows you theirs.
 
 # %%
 seen = [
@@ -273,9 +275,10 @@ for place in [*np.argsort(-change)[:3], *np.argsort(change)[:3]]:
 # %% [markdown]
 # ## A teacher instead of labels
 #
-# A slow judge can teach a fast one. The chat model says how likely it finds the question after each
-# candidate; the question side then learns to divide its scores in the same way (*distillation*, Hinton
-# et al., 2015; of this kind, Sachan et al., 2023). Nobody had to say which passage is right.
+# A slow judge can teach a fast one. The chat model says how likely it finds the question after
+# each candidate; the question side then learns to divide its scores in the same way
+# (*distillation*, Hinton et al., 2015; of this kind, Sachan et al., 2023). Nobody had to say which
+# passage is right.
 
 # %%
 from rag_helpers.fine_tuning import lessons_from_teacher
@@ -296,9 +299,10 @@ for question, places, shares in zip(taught.questions, taught.right, taught.weigh
 #
 # ## Overfitting, on purpose
 #
-# A model is *overfitted* when it fits its training examples at the cost of all others. Eight pairs,
-# every weight free, eight long steps: the training loss falls to almost nothing. What happens to
-# questions that were not trained on? (The passages are the bare evidence here, to be quick.)
+# A model is *overfitted* when it fits its training examples at the cost of all others. Eight
+# pairs, every weight free, eight long steps: the training loss falls to almost nothing. What
+# happens to questions that were not trained on? (The passages are the bare evidence here, to be
+# quick.)
 
 # %%
 from rag_helpers.fine_tuning import RetrieverPair, train_retriever
@@ -350,8 +354,9 @@ axes = plot_training(
 # ## The generator's lesson
 #
 # A prompt as it will be asked, and the answer that should follow: short, and copied from the
-# context. The full profile adds prompts with a wrong passage, whose answer is *not in the context*.
-# The quick one leaves them out: from so few examples a model may learn to decline, and little else.
+# context. The full profile adds prompts with a wrong passage, whose answer is *not in the
+# context*. The quick one leaves them out: from so few examples a model may learn to decline, and
+# little else.
 
 # %%
 from rag_helpers import split_by_structure
@@ -389,8 +394,8 @@ print(
 # ## Before: what a better prompt alone gives
 #
 # An untuned model can be *asked* for short answers. That costs no training, so it is the baseline
-# to beat: without it, a change of format is easily taken for a gain in reading. (Another cheap trick,
-# keeping only the first line, is in all rows: `ChatGenerator` stops there.)
+# to beat: without it, a change of format is easily taken for a gain in reading. (Another cheap
+# trick, keeping only the first line, is in all rows: `ChatGenerator` stops there.)
 
 # %%
 from rag_helpers.prompting import FEW_SHOT, SHORT_ANSWER
@@ -482,9 +487,9 @@ for metric, by_system in values.items():
     tell(f"{metric}, {best_prompt} → tuned", by_system[best_prompt], by_system["tuned"])
 
 # %% [markdown]
-# *Exact match* and *F1* reward the format as well as the reading. *Contains the answer* asks for no
-# format, but favours long answers. Where all three gain, and no interval holds 0, the model has become
-# a better reader; where only the first two do, it may be the format.
+# *Exact match* and *F1* reward the format as well as the reading. *Contains the answer* asks for
+# no format, but favours long answers. Where all three gain, and no interval holds 0, the model has
+# become a better reader; where only the first two do, it may be the format.
 #
 # Here every answer is cut after 12 tokens, to be quick. That hurts the untuned model most, which
 # writes more words; the cards of the shipped adapters, below, compare with 32 tokens.
@@ -524,8 +529,8 @@ for name, run in {"retriever": tuned, "generator": trained}.items():
 #
 # ## Encoder–decoders: the recipe's path
 #
-# T5 and BART (notebook 04) are trained with `Seq2SeqTrainer`, every weight of them. Where the model is
-# not on this disk, one sentence says so.
+# T5 and BART (notebook 04) are trained with `Seq2SeqTrainer`, every weight of them. Where the
+# model is not on this disk, one sentence says so.
 
 # %%
 from rag_helpers import RagError
@@ -542,10 +547,10 @@ except RagError as error:
 # ## The adapters that come with the course
 #
 # Notebooks 01 to 05 run the models as published. The course ships adapters that were trained as
-# above, on all train questions, 682 more for practice, and articles of XQuAD (questions on Wikipedia
-# paragraphs; Artetxe et al., 2020). Each has a card with its data and its figures. `load_pipeline()`
-# uses them from here on, as the command line and the API do. `RAG_ADAPTERS=off` turns them off
-# everywhere.
+# above, on all train questions, 682 more for practice, and articles of XQuAD (questions on
+# Wikipedia paragraphs; Artetxe et al., 2020). Each has a card with its data and its figures.
+# `load_pipeline()` uses them from here on, as the command line and the API do. `RAG_ADAPTERS=off`
+# turns them off everywhere.
 
 # %%
 from rag_helpers.models import lora_adapter
@@ -559,9 +564,9 @@ for name, place in shipped.items():
 # %% [markdown]
 # ## Short answers, and answers in full
 #
-# Exact match and F1 suit answers of a few words. Who asks *how* or *why* wants a sentence or two. The
-# shipped adapter learnt both, each with its own prompt; the pipeline chooses by the question, or by
-# `style`.
+# Exact match and F1 suit answers of a few words. Who asks *how* or *why* wants a sentence or two.
+# The shipped adapter learnt both, each with its own prompt; the pipeline chooses by the question,
+# or by `style`.
 
 # %%
 from rag_helpers import load_pipeline
@@ -575,9 +580,9 @@ for question in ("How do I stop a loop early?", "Why can a list not be the key o
 # %% [markdown]
 # Read them beside the passages: an answer in full can be as wrong as a short one, and sounds surer.
 #
-# How good are the sentences? *ROUGE-L* (notebook 05) compares them with the sentences of the evidence;
-# *supported* is the share whose words stand in what is cited. From the results that come with the
-# course, on dev questions that ask how or why:
+# How good are the sentences? *ROUGE-L* (notebook 05) compares them with the sentences of the
+# evidence; *supported* is the largest share of an answer's words that one citation holds. From the
+# results that come with the course, on dev questions that ask how or why:
 
 # %%
 import json
