@@ -133,9 +133,9 @@ print(generator.generate([prompt])[0].text)
 #
 # ## The same through the package
 #
-# `rag_helpers` has tested parts for all of this. A *chunk* is a piece of a document, and knows
-# where it stood; a *hit* is a chunk that was found. Does the package find the same texts as the
-# cells above?
+# `rag_helpers` has tested parts for all of this. A *chunk* is a piece of a *document*, which is a
+# text as it was read, and knows where in it it stood; a *hit* is a chunk that was found. Does the
+# package find the same texts as the cells above?
 
 # %%
 from rag_helpers import Chunk, ChunkIndex, DenseRetriever, SentenceEmbedder
