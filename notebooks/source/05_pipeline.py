@@ -266,9 +266,9 @@ print(rating_box.summary())
 # %% [markdown]
 # ## What is each part worth?
 #
-# Take the recipe's retriever and add one part after the other. Several
-# rows need an index of their own, so this plots a file of results that comes with the course; the
-# script beside that file measures it anew. Train and dev questions, no trained adapter.
+# Take the recipe's retriever and add one part after the other. Several rows need an index of their
+# own, so this plots a file of results that comes with the course; the script beside that file
+# measures it anew. Train and dev questions, no trained adapter.
 
 # %%
 title, table = next(iter(kept["tables"].items()))

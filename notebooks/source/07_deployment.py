@@ -341,9 +341,9 @@ for panel, found, title in zip(panels, (ours, large), names, strict=True):
     panel.set(title=title, xscale="log")
 
 # %% [markdown]
-# For a corpus of this size the flat index is exact and takes a fraction of a millisecond, the
-# generator hundreds of them. An approximate index starts to pay when *n* grows. How much, was
-# measured once and written down.
+# For a corpus of this size the flat index is exact and takes a fraction of a millisecond, where
+# the generator takes hundreds of milliseconds. An approximate index starts to pay when *n* grows.
+# How much, was measured once and written down.
 #
 # More kinds are in it: *SQ8* keeps 8 bits of each number, *PQ48* 48 bytes of each vector (product
 # quantization; Jégou et al., 2011; *np*: without a training that this search has no use for).
