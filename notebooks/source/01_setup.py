@@ -3,13 +3,21 @@
 #
 # **Goal:** run a complete RAG system on your own machine, and see it answer one question right, one
 # wrong, and meet one that it cannot answer.
-# **Time:** about 20 minutes, two cores, no network. **Needs:** the install from the README.
+# **Time:** the cells ran in about 15 s on two cores, but for a minute of preparation the first
+# time; reading and exercises take longer. No network. **Needs:** the install from the README.
+# **Terms:** [GLOSSARY](GLOSSARY.md).
 #
 # ![Data flow; every arrow is lit](figures/flow_01.svg)
 #
 # *Retrieval-augmented generation* (RAG; Lewis et al., 2020) answers a question in two steps: a
-# *retriever* finds passages that may hold the answer, and a *generator*, a language model, writes
-# the answer from them. The answer can then be checked, because it names its sources.
+# *retriever* finds *passages*, stretches of text that may hold the answer, and a *generator*
+# writes the answer from them. The generator is mostly a *language model*: a program that writes by
+# predicting the next piece of a word, again and again. The answer can be checked, because it comes
+# with *citations*: the passages it was written from.
+#
+# The course starts from a common *recipe*: a small embedding model, an index, a small language
+# model, an API. It runs the recipe as written, measures it, and measures what each change to it
+# brings.
 
 # %% [markdown]
 # ## Checking the machine
@@ -24,7 +32,7 @@ for check in check_environment():
 
 # %% [markdown]
 # A small set-up cell stands in every notebook: results should not depend on luck. The seed fixes
-# the random numbers that training and sampling use.
+# the random numbers that training and sampling use, so that a second run repeats the first.
 
 # %%
 from rag_helpers import set_seed
@@ -34,8 +42,9 @@ set_seed(0)
 # %% [markdown]
 # ## Finding the models
 #
-# Two models came with the install, as ordinary Python packages. The recipe's other models are used
-# in the same way, if you have them.
+# Two models came with the install, as ordinary Python packages. A model is its *weights*: the
+# numbers that training has set. The recipe's other models lie on the Hugging Face Hub, a website
+# (here: *the hub*), and are used in the same way, if you have them.
 
 # %%
 from rag_helpers import list_models
@@ -47,8 +56,8 @@ for model in list_models():
 # %% [markdown]
 # ## The recipe on three chunks
 #
-# The whole idea fits in a few cells. First the knowledge base: three short texts in a
-# `datasets.Dataset`.
+# The whole idea fits in a few cells. First the *corpus*, all texts that may be searched: three
+# short ones in a `datasets.Dataset`.
 
 # %%
 from datasets import Dataset
@@ -61,8 +70,9 @@ texts = [
 dataset = Dataset.from_dict({"text": texts})
 
 # %% [markdown]
-# The *retriever* turns each text into a vector of 384 numbers, its *embedding*, and FAISS finds the
-# vectors that lie nearest to the question's.
+# The *retriever* turns each text into a vector of 384 numbers, its *embedding* (Reimers &
+# Gurevych, 2019). The vectors are kept in an *index*; FAISS (Johnson et al., 2019), a library for
+# that, finds those that lie nearest to the question's.
 
 # %%
 import faiss
@@ -87,16 +97,18 @@ for distance, text in zip(distances[0], retrieved, strict=True):
     print(f"{distance:.2f}  {text}")
 
 # %% [markdown]
-# The *prompt* joins the question and what was found:
+# The smaller the distance, the nearer. The *prompt*, the text that the generator will read, joins
+# the question and what was found:
 
 # %%
 prompt_text = f"Question: {query} Context: {' '.join(retrieved)}"
 print(prompt_text)
 
 # %% [markdown]
-# The recipe's *generator* is `t5-small` or `facebook/bart-base`. Neither is on this disk unless you
-# put it there, so the next cell says in one sentence what is missing, and the course goes on with a
-# small chat model, SmolLM2-135M-Instruct, that the install brought.
+# The recipe's *generator* is `t5-small` or `facebook/bart-base`. Neither is on this disk unless
+# you put it there, so the next cell says in one sentence what is missing, and the course goes on
+# with a small *chat model* (a language model trained to follow instructions),
+# SmolLM2-135M-Instruct, that the install brought.
 
 # %%
 from rag_helpers import RagError, Seq2SeqGenerator
@@ -116,12 +128,14 @@ prompt = Prompt(question=query, text=prompt_text, system=instruction)
 print(generator.generate([prompt])[0].text)
 
 # %% [markdown]
-# That is a complete RAG system. The rest of the course takes each part out, looks at it, measures it
-# and makes it better.
+# That is a complete RAG system. The rest of the course takes each part out, looks at it, measures
+# it and tries to make it better.
 #
 # ## The same through the package
 #
-# `rag_helpers` has one tested function per part. The parts agree with the cells above:
+# `rag_helpers` has tested parts for all of this. A *chunk* is a piece of a *document*, which is a
+# text as it was read, and knows where in it it stood; a *hit* is a chunk that was found. Does the
+# package find the same texts as the cells above?
 
 # %%
 from rag_helpers import Chunk, ChunkIndex, DenseRetriever, SentenceEmbedder
@@ -160,9 +174,10 @@ axes = plot_lengths(lengths, xlabel="words", most=15)
 # A few topics hold most of the text. They are far too long to be one passage each, which is why
 # notebook 02 cuts them into chunks.
 #
-# `load_pipeline` puts everything together. The first call cuts and embeds the corpus, which takes
-# about a minute on two cores; after that the index lies in a cache folder. `adapters=False` runs
-# both models as they were published: what training adds is for notebook 06.
+# A *pipeline* is retriever, prompt and generator behind one function; `load_pipeline` builds it.
+# The first call cuts and embeds the corpus, and with that the first answer took a minute on two
+# cores. Then the index lies in a cache folder. `adapters=False` runs both models as they were
+# published: what training adds is for notebook 06.
 
 # %%
 from rag_helpers import load_pipeline
@@ -173,8 +188,8 @@ print(pipeline.retriever.name, "+", pipeline.generator.name)
 # %% [markdown]
 # ## Right, wrong, and not there
 #
-# This pipeline returns the best *sentence* of the passages; why not the chat model's words, you will
-# see in a moment. First a question that goes well:
+# This pipeline returns the best *sentence* of the passages, and no words of the chat model's: that
+# one gets its turn below. First a question that goes well:
 
 # %%
 answer = pipeline.answer("What happens when I divide by zero?")
@@ -192,8 +207,8 @@ print(" ".join(wrong.text.split())[:200])
 print("the sentence we wanted was found:", any("negative zero" in h.chunk.text for h in wrong.hits))
 
 # %% [markdown]
-# And one that nobody could answer from this corpus. The help topics describe `:=` but never call it
-# a walrus:
+# And one that nobody could answer from this corpus. The help topics of Python 3.11 describe `:=`
+# but never call it a walrus; the last line says whether yours do:
 
 # %%
 absent = pipeline.answer("What is the walrus operator?")
@@ -201,13 +216,13 @@ print(absent.text)
 print("walrus" in " ".join(document.text for document in documents))
 
 # %% [markdown]
-# The confidence is a probability that the corpus holds the answer, fitted on questions of which we
-# know that. Notebook 05 measures how far it can be trusted.
+# The *confidence* is a probability that the corpus holds the answer, fitted on questions of which
+# we know that. Notebook 05 measures how far it can be trusted.
 #
 # ## The same passages, read by a language model
 #
-# SmolLM2 has 135 million weights, a thousandth of what large chat services use. It gets the very
-# same passages for the first question:
+# SmolLM2 (Ben Allal et al., 2025) has 135 million weights; GPT-3 had 175 billion (Brown et al.,
+# 2020). It gets the very same passages for the first question:
 
 # %%
 from rag_helpers import RagPipeline
@@ -216,8 +231,11 @@ chat = RagPipeline(pipeline.retriever, generator)
 print(chat.answer("What happens when I divide by zero?").text)
 
 # %% [markdown]
-# Compare it with the sentence above. A language model writes fluently whether or not it has read
-# well, so fluency is no evidence. Notebooks 04 and 05 measure this, and notebook 06 trains it.
+# Compare it with the sentence above: on an easy question the two may say the same. One question
+# proves nothing, and a language model can write fluently without having read well. Notebooks 04
+# and 05 measure how well it reads, and notebook 06 trains it.
+#
+# How near were the passages? The *rank* is a hit's place in the list, the *score* its nearness:
 
 # %%
 from rag_helpers.plots import plot_scores_by_rank
@@ -228,7 +246,7 @@ axes = plot_scores_by_rank(shown)
 # %% [markdown]
 # ## Where the time goes
 #
-# For the chat model almost all of it goes into generating:
+# For the chat model most of it goes into generating:
 
 # %%
 from rag_helpers.plots import plot_stages
@@ -263,7 +281,7 @@ build_choice_box("01_setup")
 # ## Main take-away
 #
 # - RAG is retrieve, fill a prompt, generate; each part can be swapped alone.
-# - An answer that cites its passage can be checked; one without cannot.
+# - An answer that cites its passage can be checked; without a citation you would have to search.
 # - A fluent answer says nothing about whether the corpus held it.
 #
 # **What's next:** notebook 02 cuts the documents into passages, without losing a character.

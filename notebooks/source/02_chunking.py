@@ -2,13 +2,16 @@
 # # 2 · Chunking: cutting documents into passages
 #
 # **Goal:** cut text without losing a character, and see the words that the embedder never reads.
-# **Time:** about 20 minutes, two cores, no network. **Needs:** notebook 01.
+# **Time:** the cells ran in about 15 s on two cores; reading and exercises take longer. No
+# network.
+# **Needs:** notebook 01. **Terms:** [GLOSSARY](GLOSSARY.md).
 #
 # ![Data flow; lit in this notebook: split](figures/flow_02.svg)
 #
-# A *document* is too long for two readers: the *embedder*, which stops after a fixed number of
-# *tokens* (the word pieces that a model reads), and the *generator*, whose prompt we must keep
-# short. So we cut documents into *chunks*. What a cut tears apart, no later step can mend.
+# A *document* is too long for two readers: the *embedder*, the model that turns a text into an
+# embedding and stops after a fixed number of *tokens* (the words and pieces of words that a model
+# reads), and the *generator*, whose prompt we must keep short. So we cut documents into *chunks*.
+# What a cut tears apart, later steps can hardly mend.
 
 # %%
 from rag_helpers import load_help_topics
@@ -116,9 +119,9 @@ print(report)
 axes = plot_token_lengths([embedder.count_tokens(c.text) for c in chunks], embedder.max_tokens)
 
 # %% [markdown]
-# The recipe's "100–200 words" was written with news prose in mind. In a language reference, full of
-# names, brackets and tables, the same 150 words need far more tokens. **A limit in words is not a
-# limit in what is read.**
+# In a language reference, full of names, brackets and tables, a word is often several tokens, and
+# about half of the chunks of 150 words pass the limit. **A limit in words is not a limit in what
+# is read.**
 
 # %% [markdown]
 # ## Other places to cut
@@ -131,6 +134,8 @@ axes = plot_token_lengths([embedder.count_tokens(c.text) for c in chunks], embed
 # | sentences | between sentences | prose |
 # | tokens | where a model stops reading | nothing unread |
 # | structure | at headings, paragraphs, entries | reference text |
+#
+# Only the third can promise that all is read; the others go by words.
 
 # %%
 from rag_helpers import split_by_sentences, split_by_structure, split_by_tokens
@@ -152,6 +157,11 @@ for name, cut in strategies.items():
 # For each of our *gold questions* (questions whose answer we know) there is a passage, the
 # *evidence*, that answers it. A chunk is useful only if it holds the evidence whole. We count how
 # often each chunk size keeps it, and how much text goes unread. No retriever is needed for this.
+#
+# The questions come in three sets: *train* to learn from, *dev* to choose by, and *test*, which
+# stays shut until the last look. Other questions would give other shares, so each share has an
+# *interval* in brackets: draw as many questions from these, with repeats, again and again, and 95
+# of 100 shares lie within (the *bootstrap*; Efron, 1979).
 
 # %%
 from rag_helpers.evaluation import Judge, bootstrap_interval, load_gold_split
@@ -190,8 +200,9 @@ for size in sizes:
 # MiniLM's own limit is 256 tokens; its positions go to 512, and `SentenceEmbedder(max_tokens=512)`
 # uses them. It was not trained on texts that long, so that too is measured in notebook 03.
 #
-# Larger chunks tear less apart, and leave more unread; overlap helps small chunks and costs
-# duplicates. Neither number says which size *retrieves* best: notebook 03 measures that.
+# Larger chunks tear less apart, and leave more unread. Overlap helps small chunks most, and stores
+# the shared words twice. Neither number says which size *retrieves* best: notebook 03 measures
+# that.
 
 # %% [markdown]
 # ## Try it: the chunk explorer
@@ -235,8 +246,8 @@ print(f"containment {containment(structure[second].text, structure[first].text):
 # %% [markdown]
 # ## Stop words: the recipe's advice
 #
-# The recipe suggests removing stop words. It saves tokens, but look at what is left. Notebook 03
-# measures what it does to retrieval.
+# *Stop words* are so common that some leave them out before searching, as the recipe suggests. It
+# saves tokens, but look at what is left. Notebook 03 measures what it does to retrieval.
 
 # %%
 from rag_helpers.corpus import remove_stop_words
@@ -248,6 +259,7 @@ print(remove_stop_words("This is not what you should do if the list is not empty
 #
 # - Cut by offsets, and you lose nothing and can cite everything.
 # - Count tokens, not words: what passes the embedder's limit is never read.
-# - Reference text is best cut where its authors cut it: at headings, paragraphs and entries.
+# - Reference text can be cut where its authors cut it: at headings, paragraphs and entries.
+#   Notebook 05 shows what that brought to retrieval.
 #
 # **What's next:** notebook 03 turns chunks into vectors and finds the right ones.

@@ -2,7 +2,9 @@
 # # 3 · Retriever: finding the right passage
 #
 # **Goal:** choose a retriever, and see each one alone win, and fusion lose.
-# **Time:** about 25 minutes, two cores, no network. **Needs:** notebook 02.
+# **Time:** the cells ran in about half a minute on two cores, the corpus being embedded already;
+# reading and exercises take longer. No network. **Needs:** notebook 02.
+# **Terms:** [GLOSSARY](GLOSSARY.md).
 #
 # ![Data flow; lit in this notebook: embed, index, search](figures/flow_03.svg)
 #
@@ -24,15 +26,15 @@ print(vectors.shape, vectors.dtype)
 print((vectors @ vectors.T).round(2))
 
 # %% [markdown]
-# The numbers are *cosines*: 1 means the same direction. The question lies closer to the sentence
-# about division than to the one about cats, although they share no word.
+# The numbers are *cosines*: 1 means the same direction. The question (first row) lies closer to
+# the sentence about division than to the one about cats, although it shares no word with either.
 #
 # ![A question, a passage near to it and one far away, as arrows of length 1: a small angle is a short distance](figures/embedding_space.svg)
 #
 # ## An index by hand
 #
 # The recipe uses FAISS `IndexFlatL2`: it compares the question with every vector and returns the
-# smallest squared distances. In NumPy that is two lines:
+# smallest squared Euclidean distances (*L2*). In NumPy that is two lines:
 
 # %%
 import faiss
@@ -63,8 +65,8 @@ print(np.allclose([hit.score for hit in hits], (vectors @ question[0])[by_hand],
 # %% [markdown]
 # ## The real corpus
 #
-# Embedding all help topics takes about half a minute on two cores. The index is then kept in the
-# cache folder, so the next notebook starts at once.
+# The first time, all help topics are embedded. The index is then kept in the cache folder, so the
+# next notebook need not wait for it.
 
 # %%
 from rag_helpers import load_help_topics
@@ -100,9 +102,9 @@ axes = plot_map(index.vectors(), embedder.embed([query])[0], [row[h.chunk.id] fo
 # %% [markdown]
 # ## Distance or inner product?
 #
-# MiniLM's vectors have length 1, and then L2 and inner product rank alike. Without normalization
-# they need not. DPR (Karpukhin et al., 2020) was trained for inner product on raw vectors, so an
-# L2 index is the wrong one for it.
+# MiniLM's vectors are *normalized* to length 1, and then L2 and inner product rank alike. Without
+# normalization they need not. DPR, *dense passage retrieval* (Karpukhin et al., 2020), was trained
+# for inner product on raw vectors, so an L2 index is the wrong one for it.
 
 # %%
 raw_embedder = SentenceEmbedder("all-MiniLM-L6-v2", normalize=False)
@@ -124,8 +126,9 @@ print("normalized, same top 10:", same_order(unit, asked), "· raw:", same_order
 # %% [markdown]
 # ## DPR, where it can be had
 #
-# The recipe's other retriever has two encoders, one for passages and one for questions. It is not
-# in any package, so this cell needs the hub once. Without it, one sentence says so.
+# DPR is the recipe's other retriever. It has two *encoders* (models that turn text into vectors),
+# one for passages and one for questions. It does not come with the install, so this cell needs the
+# hub once. Without it, one sentence says so.
 
 # %%
 from rag_helpers import RagError
@@ -141,8 +144,9 @@ except RagError as error:
 # ## Keywords: BM25
 #
 # BM25 (Robertson & Zaragoza, 2009) scores a passage by the question's words it holds: rare words
-# count more, repeats count less and less, long passages are held back. The tokenizer decides what
-# a word is. Most drop `@` and `:=`, which in this corpus are the answer.
+# count more, repeats count less and less, long passages are held back. The *tokenizer* decides
+# what a word is. Some drop `@` and `:=`, which this corpus explains; ours keeps them, and cuts
+# words to their stems.
 
 # %%
 from rag_helpers import KeywordRetriever
@@ -156,8 +160,9 @@ for hit in keyword.search("What does the @ symbol above a function mean?", k=3):
 # %% [markdown]
 # ## Fusion
 #
-# Scores of two retrievers are not comparable, ranks are. *Reciprocal rank fusion* (Cormack et al.,
-# 2009) gives each passage the sum of 1 / (60 + rank) over the lists it stands in:
+# *Fusion* joins the lists of several retrievers, as our *hybrid* does. Their scores are not
+# comparable, ranks are. *Reciprocal rank fusion* (Cormack et al., 2009) gives each passage the sum
+# of 1 / (60 + rank) over the lists it stands in:
 
 # %%
 lists = [["a", "b", "c"], ["c", "a", "d"]]
@@ -177,8 +182,10 @@ retrievers = {"dense": dense, "keyword": keyword, "hybrid": hybrid}
 # %% [markdown]
 # ## Measured on questions with known answers
 #
-# *Recall@k*: how often the right passage is among the first k. *MRR@10*: the mean of 1 / rank of
-# the first right passage. Dev questions only: the test questions are for the last look.
+# *Recall@k*: the share of questions with a right passage among the first k (elsewhere also *hit
+# rate* or *success@k*). *MRR@10*, the mean reciprocal rank: the mean of 1 / rank of the first
+# right passage, 0 where the first ten hold none. Dev questions only: the test questions are for
+# the last look.
 
 # %%
 from rag_helpers.evaluation import Judge, bootstrap_interval, load_gold_split
@@ -237,8 +244,8 @@ for q in lost[:3]:
     print(f"  · {q.question} (dense {ranks['dense'][q.id]}, hybrid {ranks['hybrid'][q.id]})")
 
 # %% [markdown]
-# When one retriever is right and the other has no idea, fusion dilutes the right list. It helps on
-# average only if both are often right, on different questions.
+# When one retriever is right and the other has no idea, fusion dilutes the right list. It can help
+# on average where both are often right, on different questions. By kind of question, few of each:
 
 # %%
 kinds = sorted({q.kind for q in gold})
@@ -252,9 +259,9 @@ for kind in kinds:
 # ## Small to big
 #
 # A question asks for one sentence, and a passage holds ten. So the default index holds several
-# vectors per chunk: one of the whole, and one for each *window* of at most 40 words, behind the title
-# and heading. A chunk is as near as the nearest of them; what is returned is still the whole chunk.
-# Hardly a window passes the embedder's 256 tokens, so little goes unread. Embedding takes a minute.
+# vectors per chunk: one of the whole, and one for each *window* of at most 40 words, behind the
+# title and heading. A chunk is as near as the nearest of them; what is returned is still the whole
+# chunk. Hardly a window passes the embedder's 256 tokens, so little goes unread.
 
 # %%
 from rag_helpers.pipeline import WINDOW_WORDS
@@ -268,8 +275,9 @@ ranks["windows"] = first_right_ranks(retrievers["windows"])
 # ## Better fusion
 #
 # Ranks throw away how much better the first hit is than the second. The package's default instead
-# standardizes each list's scores (mean 0, deviation 1) and adds them, the keywords' at half weight.
-# The choice was made on train and dev questions; here it is beside the others on dev alone.
+# standardizes each list's scores (mean 0, deviation 1) and adds them, the keywords' at half
+# weight. The choice was made on train and dev questions; here it is beside the others on dev
+# alone, which therefore flatters it.
 
 # %%
 default = build_retriever("hybrid", windows, embedder)
@@ -278,6 +286,12 @@ ranks["default"] = first_right_ranks(default)
 for name, found in ranks.items():
     mrr = bootstrap_interval([1 / r if r else 0.0 for r in found.values()])
     print(f"{name:<8} MRR@10 {mrr}")
+
+# %% [markdown]
+# Intervals that overlap do not settle it. Both systems answered the same questions, so compare
+# them *paired*, question by question. *p* is how often chance alone gives a difference as large:
+# the signs are flipped at random, ten thousand times (Fisher's randomization test; Smucker et al.,
+# 2007).
 
 # %%
 from rag_helpers.evaluation import paired_test
@@ -291,7 +305,7 @@ print(f"default minus dense, paired: {gain.difference}, p = {gain.p:.4f}, n = {g
 #
 # Notebook 02 asked which chunk size keeps evidence whole. Which one is *found* best? The recipe's
 # cut, in other sizes, over four topics that many questions are about. `FULL = True` takes every
-# topic, and ten minutes.
+# topic, and far longer.
 
 # %%
 from rag_helpers import split_by_words
@@ -339,9 +353,10 @@ for name, row in table["rows"].items():
 # %% [markdown]
 # Long chunks flatter recall: a hit of 400 words holds more of everything, and the reader must read
 # it. The mean words of a hit therefore stand beside every result. Chunks beyond 256 tokens have an
-# unread end; the last rows let the embedder read 512.
+# unread end; the last rows let the embedder read 512, which brought no gain here.
 #
-# Now the recipe's tip to remove stop words, on the same four topics, question by question:
+# Now the recipe's tip to remove stop words, on the same four topics, question by question. If the
+# interval holds 0, these few questions show neither a gain nor a loss:
 
 # %%
 gain = paired_test(measure(200, clean=remove_stop_words), scores[200])
@@ -371,9 +386,10 @@ build_choice_box("03_retriever")
 # %% [markdown]
 # ## Main take-away
 #
-# - Dense search finds meaning, keyword search finds names and symbols; each alone wins somewhere.
-# - Fusion helps on average and loses on single questions; how scores are joined matters.
-# - Search small, return big: windows are found more precisely than the passages they stand in.
+# - Dense search compares meaning, keyword search words and symbols; each alone wins somewhere.
+# - Fusion loses on single questions; whether it gains on average depends on how scores are joined.
+# - Search small, return big: here, windows found the right passages more often than whole chunks
+#   did.
 # - Normalized vectors make L2 and inner product rank alike; raw ones need not.
 #
 # **What's next:** notebook 04 turns the passages into an answer.

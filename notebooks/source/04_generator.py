@@ -2,7 +2,8 @@
 # # 4 · Generator: from passages to an answer
 #
 # **Goal:** budget a prompt, and edit one fact in a passage to see whether the answer follows.
-# **Time:** about 25 minutes, two cores, no network. **Needs:** notebook 03.
+# **Time:** the cells ran in about a minute on two cores; reading and exercises take longer. No
+# network. **Needs:** notebook 03. **Terms:** [GLOSSARY](GLOSSARY.md).
 #
 # ![Data flow; lit in this notebook: fill, generate](figures/flow_04.svg)
 #
@@ -26,8 +27,9 @@ hits = retriever.search("What happens when I divide by zero?", k=5)
 # %% [markdown]
 # ## Filling a prompt: the recipe's way
 #
-# The recipe joins the top k passages and lets the tokenizer cut everything after 512 tokens. A toy
-# with a limit of 12 words shows what that does:
+# The recipe joins the *top k* passages (the k best hits) and lets the tokenizer, which turns text
+# into tokens, cut everything after 512 of them. A toy with a limit of 12 words shows what that
+# does:
 
 # %%
 question, passages = "Where is tea grown?", ["Tea is a drink. " * 2, "Tea is grown in Assam."]
@@ -89,8 +91,9 @@ print(roomy.text == whole.text)
 # ## Three kinds of generator
 #
 # - *Extractive*: returns the best sentence of the passages. It cannot invent, and cannot rephrase.
-# - *Encoder–decoder* (T5, BART): reads the whole input, then writes. The recipe's choice.
-# - *Chat model* (SmolLM2): a decoder tuned on instructions; it needs its own chat template.
+# - *Encoder–decoder* (T5, Raffel et al., 2020; BART, Lewis et al., 2020): an encoder reads the
+#   whole input, then a decoder writes. The recipe's choice.
+# - *Chat model* (SmolLM2): a decoder alone, tuned on instructions; it needs its own chat template.
 
 # %%
 from rag_helpers import ExtractiveGenerator, RagError, Seq2SeqGenerator
@@ -175,8 +178,9 @@ for beams in (1, 4):
 # %% [markdown]
 # ## Does the answer follow the passage?
 #
-# Now the experiment that shows grounding. We take a passage, change one fact in it, and ask again.
-# If the model reads, the answer changes with the passage. If it recites, it does not.
+# An answer is *grounded* when it rests on the passages. To test for grounding we take a passage,
+# change one fact in it, and ask again (as Longpre et al., 2021). If the model reads, the answer
+# changes with the passage. If it recites what it knows from training, it does not.
 
 # %%
 from dataclasses import replace
@@ -211,8 +215,8 @@ print("edited:    ", answer_from(question, changed))
 
 # %% [markdown]
 # One example proves nothing. We do the same for questions whose answer is a single name, replace
-# the name by an invented one, and count. Beside it stands the *closed book*: the same question
-# without any passage.
+# the name by an invented one, and count. Beside it stands the *closed book* (Roberts et al.,
+# 2020): the same question without any passage.
 
 # %%
 from rag_helpers import Chunk, Hit
@@ -259,13 +263,15 @@ for name, count in counts.items():
 axes = plot_intervals(rows, xlabel="share of answers", n=len(names))
 
 # %% [markdown]
-# The gap between the first row and the third is what retrieval is worth to this model. The gap
-# between the first and the second is what it recites, or fails to copy.
+# The first row less the third is what the right passage is worth to this model. Where the second
+# row is lower than the first, the model recites, or fails to copy the strange name. With a dozen
+# questions each is worth 0.08: gaps within the intervals say nothing.
 #
 # ## Generators side by side, and what else changes an answer
 #
-# The same questions again, now with another passage that was found and is wrong. Does its place
-# matter? Do four beams, or a shorter answer? And what does the extractive generator make of it?
+# The same questions again, now also beside another passage that was found and is wrong. Does the
+# place of the right one matter (Liu et al., 2024)? Do four beams, or a shorter answer? And what
+# does the extractive generator make of it?
 
 
 # %%
@@ -298,8 +304,9 @@ for name, (one, filled) in variants.items():
 axes = plot_intervals(rows, xlabel="answers that name the fact", n=len(names))
 
 # %% [markdown]
-# A dozen questions, so read the intervals before the order. What is quite certain is the time: a
-# longer prompt costs more than a longer answer, and beams multiply the cost.
+# A dozen questions, so read the intervals before the order. The times are clearer: on our machine
+# the second passage cost more than the sixteen further tokens of an answer, and four beams several
+# times as much as one.
 
 # %% [markdown]
 # ## Try it: the generator playground

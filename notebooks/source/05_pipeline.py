@@ -2,12 +2,13 @@
 # # 5 · Pipeline: the whole system, and how good it is
 #
 # **Goal:** evaluate a RAG system, and say whether retrieval, prompt or reader failed.
-# **Time:** about 25 minutes, two cores, no network. **Needs:** notebook 04.
+# **Time:** the cells ran in about a minute on two cores; reading and exercises take longer. No
+# network. **Needs:** notebook 04. **Terms:** [GLOSSARY](GLOSSARY.md).
 #
 # ![Data flow; every arrow is lit](figures/flow_05.svg)
 #
-# A pipeline is short. Knowing how good it is takes more: questions with known answers, metrics that
-# can fail, and an interval around every number.
+# A pipeline is short. Knowing how good it is takes more: questions with known answers, *metrics*
+# (rules that turn an answer into a number) that can fail, and an interval around every number.
 
 # %%
 from rag_helpers import load_help_topics, load_pipeline, set_seed
@@ -80,9 +81,10 @@ except RagError as error:
 # %% [markdown]
 # ## Metrics: a toy first
 #
-# *Exact match* and *token F1* compare an answer with the known one after lower-casing and dropping
-# punctuation and articles (Rajpurkar et al., 2016). *ROUGE-L* (Lin, 2004) looks for the longest
-# common word sequence, *BLEU* (Papineni et al., 2002) for shared runs of up to four words.
+# *Exact match* (EM) and *token F1* compare an answer with the known one after lower-casing and
+# dropping punctuation and articles (Rajpurkar et al., 2016). *ROUGE-L* (Lin, 2004) looks for the
+# longest common sequence of words, gaps allowed, *BLEU* (Papineni et al., 2002) for shared runs of
+# up to four words.
 
 # %%
 from rag_helpers.evaluation import exact_match, rouge_l, sentence_bleu, token_f1
@@ -96,7 +98,8 @@ for text in ("ZeroDivisionError exception", "It raises a ZeroDivisionError.", "N
     print(f"{text:<44}" + "".join(f"{score:>7.2f}" for score in scores))
 
 # %% [markdown]
-# F1 by hand is the harmonic mean of precision and recall over words:
+# F1 by hand is the harmonic mean of precision (the share of the answer's words that are in the
+# known one) and recall (the share of the known one's words that are in the answer):
 
 # %%
 from collections import Counter
@@ -113,8 +116,8 @@ print(f1_by_hand(*pair) == token_f1(pair[0], [pair[1]]))
 
 # %% [markdown]
 # The library `evaluate` fetches a script from a hub for each metric and fails without network. A
-# metric kept in a folder works offline; this one calls our own functions. The course does not depend
-# on more than that.
+# metric kept in a folder works offline; this one calls our own functions. The course needs no more
+# of the library than that.
 
 # %%
 import evaluate
@@ -127,8 +130,8 @@ print(
 # %% [markdown]
 # ## Asking questions with known answers
 #
-# Thirty dev questions, twenty answerable and ten not, keep this cell near a minute. So few questions give wide
-# intervals, and the intervals say so.
+# Thirty dev questions, twenty answerable and ten not, keep this cell short. So few questions give
+# wide intervals, and the intervals say so.
 
 # %%
 from rag_helpers.evaluation import evaluate as evaluate_rag
@@ -147,9 +150,9 @@ for name in ("recall@5", "mrr@10", "exact_match", "f1", "contains_answer", "roug
 print(f"n = {len(answerable)} answerable, 95 % intervals")
 
 # %% [markdown]
-# Exact match of an untuned chat model is near zero because it writes sentences where the known
-# answer is a few words. *Contains the answer* tells the difference between a wrong answer and a
-# long one.
+# Exact match of an untuned chat model is near zero, since it writes sentences where the known
+# answer is a few words. *Contains the answer* (is the known answer in it anywhere?) helps to tell
+# a long answer from a wrong one.
 #
 # ## Which step failed?
 #
@@ -223,7 +226,8 @@ axes = plot_intervals(rows, xlabel=f"F1; {title}", n=table["n"])
 #
 # ## Is a difference real?
 #
-# Two systems answered the same questions, so compare them question by question: a *paired* test.
+# Two systems answered the same questions, so compare them question by question: a *paired* test,
+# as in notebook 03. While the interval holds 0, the difference may be chance.
 
 # %%
 from rag_helpers.evaluation import compare
@@ -234,9 +238,10 @@ print(f"oracle minus pipeline: {gain.difference}, p = {gain.p:.3f}, n = {gain.n}
 # %% [markdown]
 # ## Asking people
 #
-# Metrics count words. A person can say whether an answer is right, whether the passage says so, and
-# whether it reads well. The box hides who wrote what, saves every click and goes on where you
-# stopped. Let a second person rate too: *Cohen's kappa* (1960) is their agreement beyond chance.
+# Metrics count words. A person can say whether an answer is right, whether the passage says so,
+# and whether it reads well. The box hides who wrote what, saves every click and goes on where you
+# stopped. Let a second person rate too: *Cohen's kappa* (Cohen, 1960) is their agreement beyond
+# chance.
 
 # %%
 from rag_helpers.evaluation import blind_items
@@ -261,9 +266,9 @@ print(rating_box.summary())
 # %% [markdown]
 # ## What is each part worth?
 #
-# Take the recipe's retriever and add one part after the other. Each row needs its own index, and
-# all of it ten minutes, so this plots a file of results that comes with the course; the script
-# beside that file measures it anew. Train and dev questions, nothing tuned.
+# Take the recipe's retriever and add one part after the other. Several rows need an index of their
+# own, so this plots a file of results that comes with the course; the script beside that file
+# measures it anew. Train and dev questions, no trained adapter.
 
 # %%
 title, table = next(iter(kept["tables"].items()))
@@ -297,8 +302,9 @@ axes = plot_settings(numbers, curves, xlabel="k", ylabel="share of questions", n
 
 # %% [markdown]
 # The first curve can only rise. Whether the second follows it is the reader's doing: what lies
-# between the two curves was found and not read. The language model pays for every passage with time
-# and, being small, with attention; from the file of results, over the tuned retriever:
+# between the two curves was found and not read. The language model pays for every passage with
+# time. Does it read worse, too? From the file of results, over the tuned retriever, with intervals
+# that overlap:
 
 # %%
 title, table = next((t, rows) for t, rows in kept["tables"].items() if t.startswith("k:"))
@@ -312,9 +318,10 @@ for name, row in table["rows"].items():
 # %% [markdown]
 # ## Knowing when not to answer
 #
-# Sorted by confidence, the first answers should be the better ones. The *risk–coverage curve* shows
-# the share of wrong answers among those kept; *AUROC* is the chance that an answerable question gets
-# more confidence than an unanswerable one (0.5 is a coin).
+# Sorted by confidence, the first answers should be the better ones. The *risk–coverage curve*
+# (El-Yaniv & Wiener, 2010) shows the share of wrong answers among those kept. *AUROC* (Hanley &
+# McNeil, 1982) is the chance that an answerable question gets more confidence than an unanswerable
+# one (0.5 is a coin).
 
 # %%
 import matplotlib.pyplot as plt

@@ -3,13 +3,14 @@
 #
 # **Goal:** train the retriever and the generator, and see what got better, what got worse, and what
 # a better prompt alone gives.
-# **Time:** about 25 minutes, two cores, no network. **Needs:** notebook 05.
+# **Time:** the cells ran in about two minutes on two cores (quick profile); reading and exercises
+# take longer. No network. **Needs:** notebook 05. **Terms:** [GLOSSARY](GLOSSARY.md).
 #
 # ![Data flow; lit in this notebook: embed, generate](figures/flow_06.svg)
 #
 # *Fine-tuning* goes on with a model's training, on examples of your own. It is optional, and it is
-# the step where people fool themselves most easily: so everything here is measured on questions
-# that were not trained on, before and after.
+# easy to fool oneself with: so everything here is measured on questions that were not trained on,
+# before and after.
 
 # %%
 import os
@@ -28,8 +29,9 @@ sizes = {
 print(profile, sizes)
 
 # %% [markdown]
-# The quick profile trains the generator on 48 examples and the retriever for two rounds, so that
-# this notebook takes minutes. Start Jupyter with the environment variable `RAG_PROFILE=full` for all.
+# The quick profile trains the generator on 48 examples and the retriever for two *epochs* (rounds
+# over all examples). Start Jupyter with the environment variable `RAG_PROFILE=full` for all of
+# them.
 
 # %%
 from rag_helpers.evaluation import Judge, load_gold_split
@@ -55,12 +57,15 @@ print("no passage stands in both")
 # %% [markdown]
 # ## The retriever's lesson: a toy first
 #
-# *Contrastive* training pulls a question towards its own passage and pushes the others away.
+# Training makes a number smaller, the *loss*. *Contrastive* training (van den Oord et al., 2018)
+# pulls a question towards its own passage and pushes the others away.
 #
 # ![A question pulled to its passage and pushed from two others; a table of cosines whose diagonal is pulled up](figures/contrastive_loss.svg)
 #
-# Take three questions and three passages as vectors of two numbers; their products are the scores, the
-# diagonal is right. The loss is the cross-entropy of each row:
+# Take three questions and
+# three passages as vectors of two numbers; their products are the scores, the diagonal is right.
+# The loss is the mean *cross-entropy*: minus the logarithm of the probability that a row gives to
+# its right passage.
 
 # %%
 import numpy as np
@@ -94,7 +99,8 @@ print(len(pairs), "pairs;", pairs[0].question, "→", " ".join(pairs[0].passage.
 # ## Pairs without anybody's questions
 #
 # You have no questions yet? A heading asks for what stands below it, and a language model can make
-# questions up. Those are kept only when the retriever finds their chunk again: the *round trip*.
+# questions up. Those are kept only when the retriever finds their chunk again: the *round trip*
+# (Alberti et al., 2019, who checked with a reader).
 
 # %%
 from rag_helpers import ChatGenerator, DenseRetriever, SentenceEmbedder
@@ -112,12 +118,14 @@ print(f"{len(made_up)} of {len(some)} made-up questions kept:")
 print("\n".join(f"  {pair.question}" for pair in made_up[:4]))
 
 # %% [markdown]
-# Made-up questions sound alike: compare them with what people asked above.
+# Compare them with the train questions above: do they sound like what somebody would ask?
 #
 # ## Hard negatives, and false ones
 #
-# Passages that *look* right teach the most. We take them from what the untuned retriever finds. But
-# the same passage stands in several topics here: how many of its best hits are right after all?
+# A wrong passage that *looks* right, a *hard negative*, teaches more than one picked at random
+# (Xiong et al., 2021). We take them from what the untuned retriever finds. But some of that is
+# right after all, the more so as the same passage stands in several topics here (on such *false
+# negatives*: Qu et al., 2021). How many of the best hits?
 
 # %%
 from rag_helpers.fine_tuning import is_right, mine_hard_negatives
@@ -153,8 +161,9 @@ print(len(question_lessons.questions), "questions, such as", repr(name), "→", 
 # %% [markdown]
 # ## Training the question side
 #
-# All 22 million weights could be trained. *LoRA* (Hu et al., 2022) leaves them as they are and puts
-# two thin matrices beside each layer: far fewer numbers, and an adapter small enough to mail.
+# All 22.7 million weights could be trained. *LoRA* (Hu et al., 2022) leaves them as they are and
+# puts two thin matrices beside layers of the model: far fewer numbers. Together they are the
+# *adapter*, a file small enough to mail.
 #
 # The chart grows while it trains. Its recall is that of 60 train questions that were kept aside.
 
@@ -238,8 +247,8 @@ tell("recall@5", before >= 1 / 5, after >= 1 / 5)
 tell("MRR@10", before, after)
 
 # %% [markdown]
-# On the questions it was trained on, the gain is larger. That figure is worth nothing: it is the
-# first thing to ask about when somebody shows you theirs.
+# And on the questions it was trained on? The gain there is usually larger, and says nothing about
+# new questions: ask which of the two it is when somebody shows you theirs.
 
 # %%
 seen = [
@@ -270,9 +279,10 @@ for place in [*np.argsort(-change)[:3], *np.argsort(change)[:3]]:
 # %% [markdown]
 # ## A teacher instead of labels
 #
-# A slow judge can teach a fast one. The chat model says how likely it finds the question after each
-# candidate; the question side then learns to divide its scores in the same way (*distillation*;
-# Sachan et al., 2023). Nobody had to say which passage is right.
+# A slow judge can teach a fast one. The chat model says how likely it finds the question after
+# each candidate; the question side then learns to divide its scores in the same way
+# (*distillation*, Hinton et al., 2015; of this kind, Sachan et al., 2023). Nobody had to say which
+# passage is right.
 
 # %%
 from rag_helpers.fine_tuning import lessons_from_teacher
@@ -293,8 +303,10 @@ for question, places, shares in zip(taught.questions, taught.right, taught.weigh
 #
 # ## Overfitting, on purpose
 #
-# Eight pairs, every weight free, eight long steps. The training loss falls to nothing. What happens to
-# questions that were not trained on? (The passages are the bare evidence here, to be quick.)
+# A model is *overfitted* when it fits its training examples at the cost of all others. Eight
+# pairs, every weight free, eight long steps: the training loss falls to almost nothing. What
+# happens to questions that were not trained on? (The passages are the bare evidence here, to be
+# quick.)
 
 # %%
 from rag_helpers.fine_tuning import RetrieverPair, train_retriever
@@ -346,9 +358,9 @@ axes = plot_training(
 # ## The generator's lesson
 #
 # A prompt as it will be asked, and the answer that should follow: short, and copied from the
-# context. The full profile adds prompts with a wrong passage, whose answer is *not in the context*;
-# with so few examples it would learn little else (in a trial with 18 such prompts among 71 it declined
-# 92 % of the right passages too).
+# context. The full profile adds prompts with a wrong passage, whose answer is *not in the
+# context*. The quick one leaves them out: from so few examples a model may learn to decline, and
+# little else.
 
 # %%
 from rag_helpers import split_by_structure
@@ -386,8 +398,8 @@ print(
 # ## Before: what a better prompt alone gives
 #
 # An untuned model can be *asked* for short answers. That costs no training, so it is the baseline
-# to beat: without it, a change of format is easily sold as a gain in reading. (Another cheap trick,
-# keeping only the first line, is in all rows: `ChatGenerator` stops there.)
+# to beat: without it, a change of format is easily taken for a gain in reading. (Another cheap
+# trick, keeping only the first line, is in all rows: `ChatGenerator` stops there.)
 
 # %%
 from rag_helpers.prompting import FEW_SHOT, SHORT_ANSWER
@@ -479,12 +491,12 @@ for metric, by_system in values.items():
     tell(f"{metric}, {best_prompt} → tuned", by_system[best_prompt], by_system["tuned"])
 
 # %% [markdown]
-# *Exact match* and *F1* reward the format as well as the reading. *Contains the answer* rewards
-# reading alone, and long answers most. Only where all three move the same way is the model a better
-# reader.
+# *Exact match* and *F1* reward the format as well as the reading. *Contains the answer* asks for
+# no format, but favours long answers. Where all three gain, and no interval holds 0, the model has
+# become a better reader; where only the first two do, it may be the format.
 #
 # Here every answer is cut after 12 tokens, to be quick. That hurts the untuned model most, which
-# needs more words; the cards of the shipped adapters, below, compare with 32 tokens.
+# writes more words; the cards of the shipped adapters, below, compare with 32 tokens.
 #
 # Does it decline when the passage is a wrong one, and only then?
 
@@ -517,13 +529,12 @@ for name, run in {"retriever": tuned, "generator": trained}.items():
     print(f"training the {name:<9} {run.seconds:.0f} s, {run.peak_memory_mb / 1000:.1f} GB")
 
 # %% [markdown]
-# Nobody may write more than 12 tokens here, so being short saves little: most of the time goes into
-# reading the prompt.
+# No answer may have more than 12 tokens here, so being short saves little.
 #
 # ## Encoder–decoders: the recipe's path
 #
-# T5 and BART are trained with `Seq2SeqTrainer`, every weight of them. Where the model is not on
-# this disk, one sentence says so.
+# T5 and BART (notebook 04) are trained with `Seq2SeqTrainer`, every weight of them. Where the
+# model is not on this disk, one sentence says so.
 
 # %%
 from rag_helpers import RagError
@@ -540,9 +551,10 @@ except RagError as error:
 # ## The adapters that come with the course
 #
 # Notebooks 01 to 05 run the models as published. The course ships adapters that were trained as
-# above, on all train questions, 682 more for practice, and articles of XQuAD; each has a card with
-# its data and its figures. `load_pipeline()` uses them from here on, and so do the command line and the API.
-# `RAG_ADAPTERS=off` turns them off everywhere.
+# above, on all train questions, 682 more for practice, and articles of XQuAD (questions on
+# Wikipedia paragraphs; Artetxe et al., 2020). Each has a card with its data and its figures.
+# `load_pipeline()` uses them from here on, as the command line and the API do. `RAG_ADAPTERS=off`
+# turns them off everywhere.
 
 # %%
 from rag_helpers.models import lora_adapter
@@ -556,9 +568,9 @@ for name, place in shipped.items():
 # %% [markdown]
 # ## Short answers, and answers in full
 #
-# Answers of one to twelve words are what benchmarks count. Who asks *how* or *why* wants a sentence
-# or two. The shipped adapter learnt both, each with its own prompt; the pipeline chooses by the
-# question, or by `style`.
+# Exact match and F1 suit answers of a few words. Who asks *how* or *why* wants a sentence or two.
+# The shipped adapter learnt both, each with its own prompt; the pipeline chooses by the question,
+# or by `style`.
 
 # %%
 from rag_helpers import load_pipeline
@@ -572,9 +584,9 @@ for question in ("How do I stop a loop early?", "Why can a list not be the key o
 # %% [markdown]
 # Read them beside the passages: an answer in full can be as wrong as a short one, and sounds surer.
 #
-# How good are the sentences? *ROUGE-L* (Lin, 2004) is the longest run of words in the same order,
-# gaps allowed, shared with the sentences of the evidence; *supported* is the share whose words stand
-# in what is cited. From the committed results, on dev questions that ask how or why:
+# How good are the sentences? *ROUGE-L* (notebook 05) compares them with the sentences of the
+# evidence; *supported* is the largest share of an answer's words that one citation holds. From the
+# results that come with the course, on dev questions that ask how or why:
 
 # %%
 import json
@@ -595,7 +607,7 @@ print(
 print("n =", table["n"])
 
 # %% [markdown]
-# The trained model scores higher than the published one, and no higher than picking the best
+# The trained model's mean is above the published one's, and not above that of picking the best
 # sentence, which takes no language model at all: look at the last interval before you pay for one.
 # (`generator="extractive"` is the first row.)
 
@@ -634,7 +646,7 @@ build_choice_box("06_fine_tuning")
 #
 # - Measure on questions that were not trained on, paired, with an interval; say so when it holds 0.
 # - Passages that are right elsewhere in the corpus must not be taught as wrong.
-# - Try a better prompt first; it costs nothing.
-# - A falling training loss proves nothing.
+# - Try a better prompt first; it needs no training.
+# - A falling training loss does not show that anything got better on new questions.
 #
 # **What's next:** notebook 07 makes the system fast and puts it behind an API.

@@ -2,13 +2,14 @@
 # # 7 · Deployment: faster, smaller, and behind an API
 #
 # **Goal:** serve the system, and see a fast variant that is wrong and an overload answered by 429.
-# **Time:** about 25 minutes, two cores, no network. **Needs:** notebook 05.
+# **Time:** the cells ran in about a minute on two cores; reading and exercises take longer. No
+# network. **Needs:** notebook 05. **Terms:** [GLOSSARY](GLOSSARY.md).
 #
 # ![Data flow; the whole of it is served in this notebook](figures/flow_07.svg)
 #
-# The recipe ends with two pieces of advice: *quantize the model* and *wrap it in an API*. Both are
-# right, and both can go wrong silently. So we measure quality beside every speed, and then ask the
-# API more than it can answer.
+# The recipe ends with two pieces of advice: *quantize the model* (store its weights in fewer bits)
+# and *wrap it in an API* (a program that answers questions sent over HTTP). Both can go wrong
+# silently. So we measure quality beside every speed, and then ask the API more than it can answer.
 
 # %%
 from rag_helpers import ChatGenerator, RagPipeline, build_prompt, load_help_topics, set_seed
@@ -45,8 +46,9 @@ official = torch.fake_quantize_per_tensor_affine(weights, scale.item(), 0, -127,
 print(torch.allclose(official, restored))
 
 # %% [markdown]
-# One scale serves the whole matrix, so one large weight makes the steps coarse for all others.
-# Language models have such *outliers*:
+# One scale serves the whole matrix, so one large number makes the steps coarse for all others.
+# Language models have such *outliers*, in what flows through their layers above all (Dettmers et
+# al., 2022):
 #
 # ![Six weights above three rulers: the larger the largest weight, the fewer marks are left for them](figures/quantization.svg)
 
@@ -60,12 +62,14 @@ for largest in (1, 10, 100):
 # %% [markdown]
 # ## Variants of the generator
 #
-# - *fp32*: 32 bits a weight. Our model file holds 4-bit weights (Q4_1) that were expanded once, so
-#   "fp32" here means de-quantized Q4_1.
+# - *fp32* (float32): 32 bits a weight. Our model file holds 4-bit weights (Q4_1) that were
+#   expanded once, so "fp32" here means de-quantized Q4_1.
 # - *bf16*: 16 bits. Fast only where the processor multiplies it natively; left out elsewhere.
-# - *opening reused*: all prompts begin with the same instructions. What the model computed for them
-#   is kept and copied; the answer stays the same.
-# - *int8*: the recipe's `torch.quantization`, in its dynamic form, as above on every linear layer.
+# - *opening reused*: all prompts begin with the same instructions. What the model computed for
+#   them is kept and copied; the answers should stay the same.
+# - *int8*: the recipe's `torch.quantization`, in its *dynamic* form, on every linear layer:
+#   weights are rounded as above, and the *activations*, the numbers that flow between layers, as
+#   they come.
 # - *int8 later*: float32 reads the instructions, and eight bits take over behind them. Why that
 #   should matter comes below.
 
@@ -94,8 +98,8 @@ if cpu_has_bf16():
     variants["bf16"] = lambda: load("bfloat16")
 
 # %% [markdown]
-# All of them read the same eight prompts. That few keeps the cell near a minute and makes the
-# intervals wide; `n` stands in every figure.
+# All of them read the same eight prompts. That few keeps the cell short and makes the intervals
+# wide; `n` stands in every figure.
 
 # %%
 from rag_helpers.evaluation import load_gold_split
@@ -126,8 +130,9 @@ for r in rows:
     )
 
 # %% [markdown]
-# The last column is the share of answers equal to fp32's, letter for letter. Drawn, the good
-# variants are those at the top left:
+# *p50* and *p95*: half of the questions, and 95 of 100, took no longer. The last column is the
+# share of answers equal to fp32's, letter for letter. Drawn, the good variants are those at the
+# top left:
 
 # %%
 from rag_helpers.plots import plot_tradeoff
@@ -185,13 +190,14 @@ axes.grid(alpha=0.3)
 # %% [markdown]
 # Where one number is a thousand times as large as the typical one, 255 steps leave nothing for the
 # typical one. With the instructions read in float32, the first token is never rounded (a simple
-# form of PrefixQuant; Chen et al., 2024). It helps; it does not make eight bits the same.
+# form of PrefixQuant; Chen et al., 2024). Compare *int8* and *int8 later* above: does it help, and
+# does it make eight bits the same?
 #
 # ### The reader that answers by default
 #
 # So much for the model as published. The trained reader writes a few words, and was measured in
-# more ways than fit here (`rag_helpers/data/results/variants.py`), with AVX2 alone too, which is
-# what most laptops have:
+# more ways than fit here (`rag_helpers/data/results/variants.py`), with AVX2 alone too, the vector
+# instructions of processors without AVX-512:
 
 # %%
 from rag_helpers.optimization import load_reader_study
@@ -284,9 +290,9 @@ folder.cleanup()
 # %% [markdown]
 # ## A faster search: a toy first
 #
-# A flat index compares the question with every vector. An *inverted file* (IVF) sorts the vectors
-# into lists around centres, and looks only into the lists nearest to the question. By hand, with
-# the centres that FAISS found:
+# A *flat index* compares the question with every vector. An *inverted file* (IVF; Jégou et al.,
+# 2011) sorts the vectors into lists around centres, and looks only into the lists nearest to the
+# question. By hand, with the centres that FAISS found:
 
 # %%
 import faiss
@@ -306,8 +312,10 @@ print(f"looked at {len(inside)} of {len(vectors)} vectors")
 print(inside[order[:3]].tolist() == ivf.search(question, 3)[1][0].tolist())
 
 # %% [markdown]
-# What it never looks at, it cannot find. So here too: speed beside quality, on our own vectors and
-# on 20,000 *synthetic* ones that crowd together like them.
+# What it never looks at, it cannot find: the index is *approximate*. *HNSW* (Malkov & Yashunin,
+# 2020) is another kind: it links each vector to near ones, and walks along these links. So here
+# too: speed beside quality (*recall@10* is now the share of the ten nearest vectors that are
+# found), on our own vectors and on 20,000 *synthetic* ones that crowd together like them.
 
 # %%
 from rag_helpers.optimization import choose_lists, imitate_vectors, measure_indexes
@@ -335,13 +343,15 @@ for panel, found, title in zip(panels, (ours, large), names, strict=True):
     panel.set(title=title, xscale="log")
 
 # %% [markdown]
-# For a corpus of this size the flat index is exact and already takes a fraction of a millisecond;
-# the generator takes a thousand times longer. An approximate index starts to pay when *n* grows.
-# How much, was measured once and written down, since it takes minutes. More kinds are in it: *SQ8*
-# keeps 8 bits of each number, *PQ48* 48 bytes of each vector (*np*: without a training that this
-# search has no use for). Points on a line are settings of the same index: look into more lists, or
-# follow the graph for longer. The questions are real, the vectors synthetic; `RESULTS.md` says how
-# hard these are beside the real ones.
+# For a corpus of this size the flat index is exact and takes a fraction of a millisecond, where
+# the generator takes hundreds of milliseconds. An approximate index starts to pay when *n* grows.
+# How much, was measured once and written down.
+#
+# More kinds are in it: *SQ8* keeps 8 bits of each number, *PQ48* 48 bytes of each vector (product
+# quantization; Jégou et al., 2011; *np*: without a training that this search has no use for).
+# Points on a line are settings of the same index: look into more lists, or follow the links for
+# longer. The questions are real, the vectors synthetic; `RESULTS.md` says how hard these are
+# beside the real ones.
 
 # %%
 from rag_helpers.optimization import load_index_study
@@ -361,10 +371,11 @@ for panel, group in zip(panels, study, strict=True):
 handles = panels[0].get_legend_handles_labels()
 figure.legend(*handles, loc="outside lower center", ncols=7, frameon=False, fontsize=8)
 # %% [markdown]
-# At a million, a question to the flat index takes a fifth of a second, and the inverted file answers
-# far more of them while it misses almost nothing. The graph (HNSW), so good on our own vectors, does
-# badly on these. A likely reason: they crowd in tight groups around the real ones, and links inside
-# a group lead nowhere else. Yours may lie otherwise; the first two panels take seconds to repeat.
+# At a million, a question to the flat index takes a fifth of a second, and the inverted file
+# answers far more of them while it misses almost nothing. The graph (HNSW), so good on our own
+# vectors, does worse the more of these there are. A likely reason: they crowd in tight groups
+# around the real ones, and links inside a group lead nowhere else. Yours may lie otherwise, so
+# measure.
 #
 # Memory decides as well, and time to build:
 
@@ -442,7 +453,8 @@ print(get_response("What happens when I divide by zero?"))
 # sent, nobody is turned away, and anyone who reaches the port may ask.
 #
 # `create_app` has the same route with the same answer, and more: **one** thread owns the model, a
-# *bounded queue* stands in front of it, and questions that wait together are generated together.
+# *bounded queue* (a line of fixed length) stands before it, and questions that wait together are
+# answered together.
 #
 # ![Three questions are taken and answered; a fourth finds the queue full and is answered by 429](figures/bounded_queue.svg)
 #
@@ -534,9 +546,9 @@ print(Counter(status for status, _ in outcomes))
 print(next(sentence for _, sentence in outcomes if sentence))
 
 # %% [markdown]
-# Status 429 means *too many requests*. A quick "come back in a few seconds" is better than a slow
-# failure for everybody: those who were let in got their answers in normal time. What is malformed
-# or too long is refused before it reaches the model:
+# Status 200 means *OK*, 429 *too many requests*. A quick "come back in a few seconds" is better
+# than a slow failure for everybody: those who were let in got their answers. What is malformed or
+# too long is refused before it reaches the model:
 
 # %%
 for body in ({"question": " "}, {"question": "x" * 2001}, {"question": "x" * 100_000}):
@@ -547,7 +559,8 @@ for body in ({"question": " "}, {"question": "x" * 2001}, {"question": "x" * 100
 
 # %% [markdown]
 # `RAG_RATE_PER_MINUTE` limits what a single client may ask. And how is it doing? `/metrics` counts
-# routes, statuses and times in Prometheus' format; no question is in it:
+# routes, statuses and times in the format of Prometheus, a program that watches services; no
+# question is in it:
 
 # %%
 with urllib.request.urlopen(f"{api.url}/metrics") as reply:
@@ -598,9 +611,10 @@ except urllib.error.URLError as error:
 #     return {"response": pipeline.answer(request.args["query"]).text}
 # ```
 #
-# with the same gaps: queue, limits and key would be yours to add. A request without `query` gets 400
-# and a page in HTML from Flask, where FastAPI names the missing field in JSON with 422; a blank question
-# ends both in 500, since nobody turns our error into a status. `create_app` answers it with 422.
+# with the same gaps: queue, limits and key would be yours to add. A request without `query` gets
+# 400 and a page in HTML from Flask, where FastAPI names the missing field in JSON with 422. A
+# blank question ends both in 500, since nobody turns our error into a status; `create_app` answers
+# 422.
 #
 # **Think about it.** Choose an answer, press *Check*, and read why.
 # The [exercises](exercises/07_deployment_exercises.ipynb) to this notebook check themselves.

@@ -3,7 +3,7 @@
 #
 # **Goal:** take a folder of documents to an assistant that is evaluated and served, and leave with a
 # report of what was measured.
-# **Needs:** notebooks 01 to 05 and 07. Two cores, no network.
+# **Needs:** notebooks 01 to 05 and 07. Two cores, no network. **Terms:** [GLOSSARY](GLOSSARY.md).
 #
 # Run it once as it is, on some help topics. Then put your own files into the folder, write your own
 # questions, and run it again.
@@ -31,7 +31,8 @@ print(", ".join(document.source for document in documents[:8]), "…")
 # %% [markdown]
 # ## 2 · Chunks, and what the embedder would not read
 #
-# Cut at headings and paragraphs. Look at the share that is never read; if it is large, cut smaller.
+# Cut at headings and paragraphs. Look at the share of tokens that is never read; if it is large,
+# cut smaller.
 
 # %%
 from rag_helpers import SentenceEmbedder, split_by_structure
@@ -55,9 +56,10 @@ print(len(index), "chunks,", len(index.vectors()), "vectors")
 # %% [markdown]
 # ## 4 · Five gold questions
 #
-# Ask as those will ask who have not read the documents. Evidence is copied from the document, or
-# elided as `"opening words … closing words"`. One question must have no answer here. The check says
-# what is wrong, a sentence each.
+# Ask as those will ask who have not read the documents. A gold question has an id, the question,
+# its answers, the evidence, the file that holds it, and a kind. Evidence is copied from the
+# document, or elided as `"opening words … closing words"`. One question must have no answer here.
+# The check says what is wrong, a sentence each.
 
 # %%
 from rag_helpers import GoldQuestion
@@ -135,7 +137,7 @@ n = by_k[1].n_answerable
 axes = plot_settings(numbers, curves, xlabel="k", ylabel="share of questions", n=n)
 
 # %% [markdown]
-# The smallest *k* that finds as much as any other: more passages cost time and attention.
+# The smallest *k* that finds as much as any other: more passages cost the reader time.
 
 # %%
 found = {k: by_k[k].metrics["answer_in_context"].value for k in numbers}
