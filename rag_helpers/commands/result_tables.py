@@ -125,8 +125,8 @@ def embedder_parts(found: Mapping[str, Any]) -> list[str]:
             f"rounds in turn; cosines with the first row; dense search alone, n = "
             f"{group['questions']}.",
             "\n".join(map(line, [header, ["---"] * len(header), *rows])),
-            f"The default index ({cache['vectors']:,} vectors of {cache['topics']} topics, the model "
-            f"loaded anew each time) with embeddings kept by content: {times}; the file takes "
+            f"The default index ({cache['vectors']:,} vectors of {cache['topics']} topics, the "
+            f"model loaded anew each time) with embeddings kept by content: {times}; the file takes "
             f"{cache['file_mb']} MB.",
         ]
     return parts
