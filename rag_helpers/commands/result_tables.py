@@ -126,8 +126,8 @@ def embedder_parts(found: Mapping[str, Any]) -> list[str]:
             f"{group['questions']}.",
             "\n".join(map(line, [header, ["---"] * len(header), *rows])),
             f"The default index ({cache['vectors']:,} vectors of {cache['topics']} topics, the "
-            f"model loaded anew each time) with embeddings kept by content: {times}; the file takes "
-            f"{cache['file_mb']} MB.",
+            f"model loaded anew each time) with embeddings kept by content: {times}; the file "
+            f"takes {cache['file_mb']} MB.",
         ]
     return parts
 
