@@ -10,7 +10,9 @@ from rag_helpers.errors import InvalidInputError, MissingExtraError
 from rag_helpers.optimization import (
     CTranslate2Generator,
     build_kind,
+    choose_variant,
     imitate_vectors,
+    load_reader_study,
     measure_embedders,
     measure_generators,
     measure_indexes,
@@ -407,3 +409,25 @@ class TestEngines:
         assert small.generate([prompt]) == before
         with pytest.raises(InvalidInputError, match="holds no torch model"):
             quantize_torchao(FakeGenerator("wxyz"))
+
+
+class TestChoice:
+    def test_the_default_reader_is_what_the_rule_chooses(self):
+        study = load_reader_study()
+        # `pipeline_over` guesses tokens in bfloat16 and not in float32; the opening is reused.
+        assert choose_variant(study["as it is"]) == "bf16, prompt lookup"
+        assert choose_variant(study["AVX2 only"]) == "fp32, opening reused"
+
+    def test_neither_lower_scores_nor_other_answers_are_chosen(self):
+        def row(ms, f1, same):
+            return {"p50 ms": ms, "F1": {"value": f1}, "identical": {"value": same}}
+
+        rows = {"fp32": row(9, 0.50, 1), "worse": row(1, 0.48, 1), "other": row(2, 0.6, 0.9)}
+        assert choose_variant(rows) == "fp32"
+        assert choose_variant({**rows, "fine": row(5, 0.495, 0.95)}) == "fine"
+        with pytest.raises(InvalidInputError, match="no variants"):
+            choose_variant({})
+
+    def test_a_file_that_is_no_study_is_named(self, tmp_path):
+        with pytest.raises(InvalidInputError, match=r"none\.json holds no measurements"):
+            load_reader_study(tmp_path / "none.json")

@@ -13,7 +13,7 @@ from pathlib import Path
 from rag_helpers.chunking import split_by_structure
 from rag_helpers.corpus import fingerprint, load_files, load_help_topics
 from rag_helpers.embedding import DprEmbedder, cached_embedder, load_embedders
-from rag_helpers.environment import cache_folder
+from rag_helpers.environment import cache_folder, cpu_has_bf16
 from rag_helpers.errors import IndexIntegrityError
 from rag_helpers.generator import load_generator
 from rag_helpers.index import ChunkIndex
@@ -190,7 +190,7 @@ def pipeline_over(
     shipped = adapters and lora_adapter(generator or READER) is not None
     reader = load_generator(
         generator or (READER if shipped else "extractive"),
-        **({"adapter": "auto"} if shipped else {}),
+        **({"adapter": "auto", "prompt_lookup": _guessed_tokens()} if shipped else {}),
     )
     return RagPipeline(
         find_retriever(retriever, index, questions),
@@ -202,6 +202,14 @@ def pipeline_over(
         explain=SENTENCES if shipped else None,
         style=style,
     )
+
+
+def _guessed_tokens() -> int:
+    """Return how many tokens the tuned reader guesses at a time: what was fastest, and alike.
+
+    ``data/results/variants.json``: in bfloat16 guessing pays, in float32 it does not.
+    """
+    return 10 if cpu_has_bf16() else 0
 
 
 def load_index(
