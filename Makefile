@@ -9,7 +9,7 @@ export RAG_QUESTION = $(value Q)
 unexport Q
 
 .DEFAULT_GOAL := help
-.PHONY: help install lab check test test-slow notebooks results ask serve adapters doctor clean
+.PHONY: help install lab check test test-slow notebooks results ask serve adapters scale-demo doctor clean
 
 help: ## list the targets
 	@$(PYTHON) -c "import re; [print('  make %-11s %s' % m) for m in re.findall(r'(?m)^([a-z-]+):.*?## (.*)', open('Makefile', encoding='utf-8').read())]"
@@ -43,6 +43,9 @@ serve: ## answer over HTTP on this machine; settings are variables such as RAG_P
 
 adapters: ## train the adapters of both halves; RAG_XQUAD=FILE names XQuAD's English file
 	@$(RAG) adapters
+
+scale-demo: ## the same steps on several Ray nodes and Milvus, with nodes killed (installs first)
+	@$(RAG) scale-demo
 
 doctor: ## report what works on this machine, and the cure for what does not
 	@$(RAG) check

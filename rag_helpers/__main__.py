@@ -64,12 +64,13 @@ class Command:
 
 
 def _install(options: argparse.Namespace) -> int:
-    INSTALLATION.install(dev=options.dev)
+    INSTALLATION.install(dev=options.dev, scale=options.scale)
     return 0
 
 
 def _install_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dev", action="store_true", help="add the linters and test tools")
+    parser.add_argument("--scale", action="store_true", help="add Ray and Milvus")
 
 
 def _lab(options: argparse.Namespace) -> int:
@@ -94,6 +95,19 @@ def _notebooks(options: argparse.Namespace) -> int:
 
 def _notebooks_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("names", nargs="*", help="beginnings of names, such as 02; default: all")
+
+
+def _scale_demo(options: argparse.Namespace) -> int:
+    engines = ("ray", "pymilvus", "milvus_lite")
+    if all(importlib.util.find_spec(name) is not None for name in engines):
+        return commands.scale_demo(options)
+    if INSTALLATION.is_current:
+        raise InstallationError(
+            f"`scale-demo` needs Ray and Milvus; run: python3 -m rag_helpers install --scale, then "
+            f"{PROGRAM} scale-demo again"
+        )
+    INSTALLATION.install(scale=True)
+    return INSTALLATION.become(["rag_helpers", *sys.argv[1:]])
 
 
 def _clean(options: argparse.Namespace) -> int:
@@ -193,6 +207,13 @@ COMMANDS = (
         f"{PROGRAM} adapters --only retriever --limit 32 --folder my_adapters\n\n"
         "An interrupted training goes on where it stopped.",
         needs_packages=True,
+    ),
+    Command(
+        "scale-demo",
+        "the same steps on several Ray nodes and Milvus, with nodes killed (installs first)",
+        _scale_demo,
+        commands.add_scale_demo_options,
+        f"Example: {PROGRAM} scale-demo --synthetic 10000 100000 1000000",
     ),
     Command("check-code", "lint, types, fast tests, notebooks against sources", _run_stages),
     Command("test", "lint, types, all tests, all notebooks, browser", _run_stages),

@@ -26,6 +26,7 @@ ORDER = (
     ("retriever",),
     ("pipeline",),
     ("fine_tuning", "optimization", "deployment"),
+    ("scaling",),
     ("plots", "widget_pictures"),
     ("widgets", "notebook_builder"),
     ("commands",),
