@@ -53,6 +53,8 @@ class Command:
         Ends the command's help: examples, or what else to know.
     needs_packages : bool
         Whether it cannot run on the standard library alone.
+    needs_engines : bool
+        Whether it needs Ray and Milvus, and installs them where they are not.
     """
 
     name: str
@@ -61,6 +63,7 @@ class Command:
     options: Callable[[argparse.ArgumentParser], None] | None = None
     more: str = ""
     needs_packages: bool = False
+    needs_engines: bool = False
 
 
 def _install(options: argparse.Namespace) -> int:
@@ -95,19 +98,6 @@ def _notebooks(options: argparse.Namespace) -> int:
 
 def _notebooks_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("names", nargs="*", help="beginnings of names, such as 02; default: all")
-
-
-def _scale_demo(options: argparse.Namespace) -> int:
-    engines = ("ray", "pymilvus", "milvus_lite")
-    if all(importlib.util.find_spec(name) is not None for name in engines):
-        return commands.scale_demo(options)
-    if INSTALLATION.is_current:
-        raise InstallationError(
-            f"`scale-demo` needs Ray and Milvus; run: python3 -m rag_helpers install --scale, then "
-            f"{PROGRAM} scale-demo again"
-        )
-    INSTALLATION.install(scale=True)
-    return INSTALLATION.become(["rag_helpers", *sys.argv[1:]])
 
 
 def _clean(options: argparse.Namespace) -> int:
@@ -211,9 +201,10 @@ COMMANDS = (
     Command(
         "scale-demo",
         "the same steps on several Ray nodes and Milvus, with nodes killed (installs first)",
-        _scale_demo,
+        commands.scale_demo,
         commands.add_scale_demo_options,
         f"Example: {PROGRAM} scale-demo --synthetic 10000 100000 1000000",
+        needs_engines=True,
     ),
     Command("check-code", "lint, types, fast tests, notebooks against sources", _run_stages),
     Command("test", "lint, types, all tests, all notebooks, browser", _run_stages),
@@ -265,6 +256,12 @@ def _has_packages() -> bool:
     return all(importlib.util.find_spec(name) is not None for name in needed)
 
 
+def _has_engines() -> bool:
+    """Whether this Python has what the scaled-up steps need besides."""
+    needed = ("ray", "pymilvus", "milvus_lite")
+    return _has_packages() and all(importlib.util.find_spec(name) is not None for name in needed)
+
+
 def _run(arguments: Sequence[str]) -> int:
     if sys.version_info < (3, 11):  # noqa: UP036 (the reader's Python may be any)
         raise InstallationError(
@@ -284,6 +281,9 @@ def _run(arguments: Sequence[str]) -> int:
             raise InstallationError(
                 f"`{command.name}` needs packages that are not installed; run: {PROGRAM} install"
             )
+    if command.needs_engines and not _has_engines():
+        INSTALLATION.install(scale=True)
+        return INSTALLATION.become(["rag_helpers", *arguments])
     return command.run(options)
 
 

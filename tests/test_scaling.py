@@ -10,7 +10,7 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rag_helpers.commands.scale_demo import is_whole, render
@@ -96,7 +96,7 @@ def test_what_listens_is_reachable():
 
 def test_a_cluster_that_is_not_there_is_one_sentence():
     pytest.importorskip("ray", reason="Ray is not installed: python -m rag_helpers install --scale")
-    with pytest.raises(ScalingError, match="The Ray cluster cannot be reached at 127.0.0.1:1"):
+    with pytest.raises(ScalingError, match=r"The Ray cluster cannot be reached at 127\.0\.0\.1:1"):
         connect("127.0.0.1:1")
 
 
@@ -112,14 +112,14 @@ def test_nodes_of_the_same_versions_pass_and_a_skewed_one_is_named():
 
 # Filters
 
-VALUES = st.one_of(st.text(), st.integers(), st.booleans(), st.floats(allow_nan=False,
-                                                                      allow_infinity=False))  # fmt: skip
+finite = st.floats(allow_nan=False, allow_infinity=False)
+VALUES = st.one_of(st.text(), st.integers(), st.booleans(), finite)
 
 
 @given(st.text(), VALUES)
 def test_no_value_of_a_filter_can_leave_its_quotes(name, value):
     expression = filter_expression({name: value})
-    key, _, literal = expression.partition(" in [")
+    _, _, literal = expression.partition(" in [")
     # What stands between the brackets is one literal, as JSON reads it.
     if name not in ("source", "title", "heading"):
         inner = expression[len("metadata[") :]
@@ -145,6 +145,7 @@ def test_no_filter_is_no_expression():
 # Words
 
 
+@settings(deadline=None)
 @given(st.text(alphabet=string.printable))
 def test_searchable_words_hold_nothing_that_an_analyzer_drops(text):
     assert all(word.isalnum() for word in searchable(text).split(" ") if word)
@@ -166,6 +167,7 @@ def test_a_chunk_too_large_for_a_row_is_refused():
 texts = st.text(min_size=1, max_size=30)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(texts, texts, st.integers(1, 3)), max_size=5))
 def test_a_shard_comes_back_as_it_was(rows):
     chunks = [chunk(text, source, heading="h", metadata={"p": 1}) for text, source, _ in rows]
@@ -179,6 +181,7 @@ def test_a_shard_comes_back_as_it_was(rows):
     assert np.array_equal(shard.vectors, vectors)
 
 
+@settings(deadline=None)  # the first one imports Parquet
 @given(st.binary(max_size=200))
 def test_what_is_no_shard_is_refused(data):
     with pytest.raises(IndexIntegrityError, match="A shard cannot be read"):

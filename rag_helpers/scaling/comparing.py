@@ -140,7 +140,7 @@ def memory_mb(process: int) -> float:
 
 
 def flat_memory(count: int, dimension: int) -> dict[str, float]:
-    """Return what a flat index of `count` vectors adds to this process: ``vectors``, ``added_mb``."""
+    """Return what a flat index adds to this process: ``vectors`` and ``added_mb``."""
     import os
 
     from rag_helpers.index import ChunkIndex

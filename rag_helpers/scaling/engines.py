@@ -65,6 +65,8 @@ def import_pymilvus() -> Any:  # noqa: ANN401 (an untyped library)
 
     # It logs the stack trace of every failure that it also raises, and that we put into a sentence.
     logging.getLogger("pymilvus").setLevel(logging.CRITICAL + 1)
+    # Milvus Lite runs in this process, and is asked for methods that it does without.
+    logging.getLogger("grpc._server").setLevel(logging.CRITICAL + 1)
     return pymilvus
 
 

@@ -51,8 +51,9 @@ class MilvusIndex:
         Of the index: letters, digits and underscores.
     dimension : int, optional
         Length of every vector; needed to make an index.
-    metric : {"l2", "ip"}
-        As for `ChunkIndex`.
+    metric : {"l2", "ip"}, optional
+        As for `ChunkIndex`; compared when opening, and ``"l2"`` for a new index where
+        it is left out.
     model : str
         Name of the model that makes the vectors; compared when opening.
     token : str
@@ -97,7 +98,7 @@ class MilvusIndex:
         name: str = "chunks",
         *,
         dimension: int | None = None,
-        metric: Metric = "l2",
+        metric: Metric | None = None,
         model: str = "",
         token: str = "",
         index_type: str = "FLAT",
@@ -110,7 +111,7 @@ class MilvusIndex:
                 f"The index's name is {name!r}: use a letter, then letters, digits and "
                 "underscores, at most 201."
             )
-        if metric not in ("l2", "ip"):
+        if metric not in (None, "l2", "ip"):
             raise InvalidInputError(f"metric is {metric!r}: use 'l2' or 'ip'.")
         self._milvus = import_pymilvus()
         self.uri, self.name = uri, name
@@ -134,7 +135,7 @@ class MilvusIndex:
                         "one, or correct the name."
                     )
                 self._refuse_strangers()
-                facts = {"dimension": int(dimension), "metric": metric, "model": model}
+                facts = {"dimension": int(dimension), "metric": metric or "l2", "model": model}
                 make_collections(
                     self._client, self._milvus, name, facts, index_type, dict(build or {})
                 )
