@@ -119,17 +119,19 @@ VALUES = st.one_of(st.text(), st.integers(), st.booleans(), finite)
 @given(st.text(), VALUES)
 def test_no_value_of_a_filter_can_leave_its_quotes(name, value):
     expression = filter_expression({name: value})
-    _, _, literal = expression.partition(" in [")
-    # What stands between the brackets is one literal, as JSON reads it.
-    if name not in ("source", "title", "heading"):
-        inner = expression[len("metadata[") :]
-        decoded, end = json.JSONDecoder().raw_decode(inner)
-        assert decoded == name.encode("utf-8", "replace").decode()
-        assert inner[end:].startswith("] in [")
-        literal = inner[end + len("] in [") :]
-    assert literal.endswith("]")
-    if isinstance(value, str):
-        assert json.loads(literal[:-1]) == value.encode("utf-8", "replace").decode()
+    own = name in ("source", "title", "heading")
+    begin, between, end = (f"{name} in [", "", "]") if own else ("(metadata[", "] == ", ")")
+    assert expression.startswith(begin) and expression.endswith(end)
+    literal = expression[len(begin) : -len(end)]
+    if not own:
+        # The key is one JSON literal, and what follows it is ours.
+        key, length = json.JSONDecoder().raw_decode(literal)
+        assert key == name.encode("utf-8", "replace").decode()
+        assert literal[length:].startswith(between)
+        literal = literal[length + len(between) :]
+    # So is the value, to the last character.
+    expected = value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
+    assert json.loads(literal) == expected
 
 
 @pytest.mark.parametrize("value", [None, float("nan"), float("inf"), b"x", {"a": 1}])

@@ -34,7 +34,12 @@ CURE = "Ray or Milvus is not installed: python -m rag_helpers install --scale"
 pytest.importorskip("ray", reason=CURE)
 pytest.importorskip("pymilvus", reason=CURE)
 pytest.importorskip("milvus_lite", reason=CURE)
-pytestmark = [pytest.mark.seconds, pytest.mark.timeout(600)]
+pytestmark = [
+    pytest.mark.seconds,
+    pytest.mark.timeout(600),
+    # Of Ray's own making.
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:ray"),
+]
 
 REAL = np.random.default_rng(0).normal(size=(20, 16)).astype(np.float32)
 REAL /= np.linalg.norm(REAL, axis=1, keepdims=True)
@@ -167,7 +172,7 @@ def test_nothing_listens_on_another_address_than_this_machines(cluster, milvus):
         for connection in process.net_connections(kind="inet")
         if connection.status == psutil.CONN_LISTEN
     }
-    assert addresses == {"127.0.0.1"}
+    assert {address.removeprefix("::ffff:") for address in addresses} == {"127.0.0.1"}
 
 
 def test_a_node_cannot_be_killed_when_only_the_head_is_left(cluster):

@@ -17,12 +17,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from importlib import import_module
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from rag_helpers.errors import InvalidInputError, ScalingError
-from rag_helpers.scaling.engines import import_pymilvus, import_ray, refuse_unreachable
+from rag_helpers.scaling.engines import import_part, import_pymilvus, import_ray, refuse_unreachable
 
 __all__ = ["LocalCluster", "LocalMilvus", "free_port"]
 
@@ -138,13 +139,12 @@ class LocalCluster:
             else:
                 os.environ[name] = value
         # Ray has read them when it was imported, and remembers the token.
-        from ray._private import ray_constants
-        from ray._raylet import AuthenticationTokenLoader, Config
-
+        constants: Any = import_module("ray._private.ray_constants")
+        core: Any = import_module("ray._raylet")
         wanted = os.environ.get("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "1")
-        ray_constants.ENABLE_RAY_CLUSTER = sys.platform == "linux" and wanted != "0"
-        Config.initialize("")
-        AuthenticationTokenLoader.instance().reset_cache()
+        constants.ENABLE_RAY_CLUSTER = sys.platform == "linux" and wanted != "0"
+        core.Config.initialize("")
+        core.AuthenticationTokenLoader.instance().reset_cache()
 
     def add_node(self) -> str:
         """Start a further node; return its id."""
@@ -174,11 +174,9 @@ class LocalCluster:
         self._stop()
 
     def _stop(self) -> None:
-        if self._ray.is_initialized():
+        if self._ray.is_initialized() and "ray.serve" in sys.modules:
             with contextlib.suppress(Exception):  # what follows must happen in any case
-                from ray import serve
-
-                serve.shutdown()
+                import_part("serve").shutdown()
         self._ray.shutdown()
         if self._cluster is not None:
             self._cluster.shutdown()

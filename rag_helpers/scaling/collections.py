@@ -14,6 +14,7 @@ from rag_helpers.errors import InvalidInputError
 from rag_helpers.records import Chunk, FloatArray
 from rag_helpers.retriever import split_terms
 from rag_helpers.retriever.passages import headed_text
+from rag_helpers.scaling.connection import Connection
 
 __all__ = ["chunk_rows", "make_collections", "searchable", "vector_rows"]
 
@@ -39,8 +40,7 @@ def searchable(text: str) -> str:
 
 
 def make_collections(
-    client: Any,  # noqa: ANN401 (Milvus has no types)
-    milvus: Any,  # noqa: ANN401
+    connection: Connection,
     name: str,
     facts: Mapping[str, Any],
     index_type: str,
@@ -50,9 +50,8 @@ def make_collections(
 
     Parameters
     ----------
-    client : MilvusClient
-    milvus : module
-        pymilvus.
+    connection : Connection
+        To where they are made.
     name : str
         Of the index.
     facts : mapping
@@ -62,12 +61,13 @@ def make_collections(
     build : mapping
         Its parameters.
     """
+    milvus = connection.library
     kinds = milvus.DataType
 
     def make(collection: str, vector: str, schema: Any, **index: Any) -> None:  # noqa: ANN401
-        indexes = client.prepare_index_params()
+        indexes = connection.client.prepare_index_params()
         indexes.add_index(vector, **index)
-        client.create_collection(collection, schema=schema, index_params=indexes)
+        connection.call("create_collection", collection, schema=schema, index_params=indexes)
 
     schema = _new_schema(milvus, 64)
     _add_filtered(schema, kinds)
@@ -94,13 +94,13 @@ def make_collections(
     make(f"{name}_vectors", "vector", schema, index_type=index_type,
          metric_type=_METRICS[facts["metric"]], params=dict(build))  # fmt: skip
 
-    if not client.has_collection(f"{name}_facts"):
+    if not connection.call("has_collection", f"{name}_facts"):
         schema = _new_schema(milvus, 64)
         schema.add_field("facts", kinds.VARCHAR, max_length=4096)
         schema.add_field("unused", kinds.FLOAT_VECTOR, dim=2)  # Milvus wants a vector in each
         make(f"{name}_facts", "unused", schema, index_type="FLAT", metric_type="L2")
     row = {"id": "facts", "facts": json.dumps(dict(facts)), "unused": [0.0, 0.0]}
-    client.upsert(f"{name}_facts", [row])
+    connection.call("upsert", f"{name}_facts", [row])
 
 
 def _new_schema(milvus: Any, key_length: int) -> Any:  # noqa: ANN401 (Milvus has no types)

@@ -26,12 +26,10 @@ from rag_helpers.errors import InvalidInputError
 from rag_helpers.evaluation import load_gold_split
 from rag_helpers.generator import ExtractiveGenerator
 from rag_helpers.index import ChunkIndex
-from rag_helpers.index.lines import to_lines
 from rag_helpers.pipeline import WINDOW_WORDS, RagPipeline, whole_documents
-from rag_helpers.records import Document, FloatArray
+from rag_helpers.records import Document
 from rag_helpers.retriever import build_retriever
 from rag_helpers.scaling.cluster import LocalCluster, LocalMilvus, free_port
-from rag_helpers.scaling.collections import chunk_rows
 from rag_helpers.scaling.comparing import (
     SyntheticEmbedder,
     count_keys,
@@ -44,6 +42,7 @@ from rag_helpers.scaling.comparing import (
 from rag_helpers.scaling.engines import check_versions, versions_here
 from rag_helpers.scaling.ingestion import IngestReport, embed_part, ingest
 from rag_helpers.scaling.milvus import MilvusIndex
+from rag_helpers.scaling.rates import derive_rates
 from rag_helpers.scaling.retrieving import build_milvus_retriever
 from rag_helpers.scaling.serving import ask, serve_on_ray, stop_serving
 from rag_helpers.scaling.shards import ShardFolder
@@ -111,7 +110,7 @@ def run_demo(
             say("Ray Serve answers, while a node is killed …")
             found["kills"]["serving"] = _serve(milvus.uri, cluster, questions)
     found["flat_memory"] = [flat_memory(100_000, index.dimension)]
-    found["rates"] = _rates(index, found)
+    found["rates"] = derive_rates(index, found)
     found["seconds"] = round(time.perf_counter() - began, 1)
     return {**found, "processor": describe_processor(), "versions": versions_here()}
 
@@ -323,38 +322,3 @@ def _serve(uri: str, cluster: LocalCluster, questions: int) -> dict[str, Any]:
         "longest_s": round(max(got[2] for got in replies), 2),
         "questions/s": round(len(asked) / seconds, 2),
     }
-
-
-def _rates(index: ChunkIndex, found: dict[str, Any]) -> dict[str, Any]:
-    """Turn what was measured into the rates of `rag_helpers.scaling.capacity`."""
-    import torch
-
-    largest, vectors = found["growth"][-1], index.vectors()
-    lines = [to_lines([chunk], [1]) for chunk in index.chunks]
-    rows = chunk_rows(index.chunks, ["" for _ in lines], lines)
-    chunk_bytes = sum(len(row["record"]) + len(row["text"].encode()) for row in rows) / len(rows)
-    alone = found["throughput"]["one process"]["chunks/s"]
-    return {
-        "chunks_per_s_core": round(alone / torch.get_num_threads(), 3),
-        "vectors_per_chunk": round(len(vectors) / len(index), 3),
-        "dimension": index.dimension,
-        "chunk_bytes": round(chunk_bytes, 1),
-        "scan_bytes_per_s_core": round(_scan_rate(vectors)),
-        "rows_per_s": round(largest["chunks"] / largest["seconds"], 1),
-    }
-
-
-def _scan_rate(vectors: FloatArray) -> float:
-    """Return the bytes a second that FAISS compares on one core, on 200 MB of vectors."""
-    import faiss
-
-    index = faiss.IndexFlatL2(vectors.shape[1])
-    rows = 200_000_000 // (4 * vectors.shape[1])
-    index.add(np.resize(vectors, (rows, vectors.shape[1])))
-    threads = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads(1)
-    try:
-        taken = median_ms(lambda number: index.search(vectors[number][None], 10), 5)
-    finally:
-        faiss.omp_set_num_threads(threads)
-    return rows * 4 * vectors.shape[1] / taken * 1000

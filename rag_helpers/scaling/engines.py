@@ -10,7 +10,7 @@ import logging
 import os
 import socket
 from collections.abc import Mapping
-from importlib import metadata
+from importlib import import_module, metadata
 from importlib.util import find_spec
 from typing import Any
 
@@ -21,6 +21,7 @@ __all__ = [
     "check_versions",
     "compare_versions",
     "connect",
+    "import_part",
     "import_pymilvus",
     "import_ray",
     "refuse_unreachable",
@@ -45,11 +46,28 @@ def import_ray() -> Any:  # noqa: ANN401 (an untyped library)
     """
     _require("ray")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # Ray would give learners a warning about a change of its own that concerns no code of ours.
+    # Ray warns of a change of its own, and of what Ray Data does, which concern no code of ours.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     import ray
 
     return ray
+
+
+def import_part(name: str) -> Any:  # noqa: ANN401 (an untyped library)
+    """Return ``ray.data`` or ``ray.serve``, which then tell of every step in files alone.
+
+    Parameters
+    ----------
+    name : {"data", "serve"}
+
+    Returns
+    -------
+    module
+    """
+    part = import_module(f"{import_ray().__name__}.{name}")
+    logging.getLogger(f"ray.{name}").setLevel(logging.ERROR)  # importing it sets another
+    return part
 
 
 def import_pymilvus() -> Any:  # noqa: ANN401 (an untyped library)

@@ -48,7 +48,7 @@ def filter_expression(where: Where | None) -> str:
     Examples
     --------
     >>> filter_expression({"source": 'a "quoted" name', "page": [1, 2]})
-    'source in ["a \\"quoted\\" name"] and metadata["page"] in [1, 2]'
+    'source in ["a \\"quoted\\" name"] and (metadata["page"] == 1 or metadata["page"] == 2)'
     """
     parts = []
     for name, value in (where or {}).items():
@@ -58,8 +58,21 @@ def filter_expression(where: Where | None) -> str:
 
 
 def among(field: str, values: list[object]) -> str:
-    """Return the expression that a field has one of these values."""
-    return f"{field} in [{', '.join(_literal(value) for value in values)}]"
+    """Return the expression that a field has one of these values.
+
+    Examples
+    --------
+    >>> among("source", ["a", "b"]), among('metadata["page"]', [])
+    ('source in ["a", "b"]', 'id == ""')
+    """
+    if not values:
+        return 'id == ""'  # nothing has this name
+    literals = [_literal(value) for value in values]
+    if "[" not in field:
+        return f"{field} in [{', '.join(literals)}]"
+    # Milvus Lite takes `in` for fields alone.
+    either = " or ".join(f"{field} == {literal}" for literal in literals)
+    return f"({either})"
 
 
 def _literal(value: object) -> str:

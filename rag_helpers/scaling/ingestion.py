@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,7 +24,7 @@ from rag_helpers.errors import IndexIntegrityError, InvalidInputError, RagError,
 from rag_helpers.index.lines import from_lines, to_lines
 from rag_helpers.records import Chunk, Document, Embedder
 from rag_helpers.retriever import embed_chunks, embed_windows
-from rag_helpers.scaling.engines import import_ray
+from rag_helpers.scaling.engines import import_part, import_ray
 from rag_helpers.scaling.milvus import MilvusIndex
 from rag_helpers.scaling.shards import ShardFolder, pack_shard
 from rag_helpers.scaling.sources import Part, Source
@@ -196,22 +196,27 @@ def _stream(
     given: tuple[Any, ...],
     actors: int,
     cpus: float,
-) -> Iterator[dict[str, Any]]:
+) -> Generator[dict[str, Any], None, None]:
     """Yield a row for each shard as it is written, in any order."""
     if not missing:
         return
-    context = ray.data.DataContext.get_current()
+    data = import_part("data")
+    context = data.DataContext.get_current()
     context.enable_progress_bars = False
     context.execution_options.verbose_progress = False
-    items = [{"name": name, "part": part} for name, part in missing.items()]
+    context.raise_original_map_exception = True  # not one of Ray's that only quotes it
+    items = [
+        {"name": name, "part": part.name, "digest": part.digest, "items": list(part.items)}
+        for name, part in missing.items()
+    ]
     rows = (
         # A block per part: what is lost with a node is one part of each stage.
-        ray.data.from_items(items, override_num_blocks=len(items))
+        data.from_items(items, override_num_blocks=len(items))
         .map(cut, num_cpus=1)
         .map(
             encoder,
             fn_constructor_args=given,
-            compute=ray.data.ActorPoolStrategy(size=actors),
+            compute=data.ActorPoolStrategy(size=min(actors, len(items))),
             num_cpus=cpus,
         )
         .iter_rows()
@@ -242,7 +247,7 @@ def _own_error(error: BaseException) -> RagError:
 
 def _cut(source: Source, split: Splitter, row: dict[str, Any]) -> dict[str, Any]:
     """Read, clean and cut one part; runs on any node."""
-    part: Part = row["part"]
+    part = Part(row["part"], row["digest"], tuple(row["items"]))
     chunks = split(source.read(part))
     return {
         "name": row["name"],
@@ -261,16 +266,23 @@ class _Encoder:
         load_embedder: Callable[[], Any],
     ) -> None:
         self.shards = ShardFolder(folder, settings)
-        self.embedder = load_embedder()
-        for what, held in (("model", "name"), ("dimension", "dimension")):
-            found = getattr(self.embedder, held, None)
-            if settings[what] not in ("", found):
-                raise IndexIntegrityError(
-                    f"The embedder's {what} is {found!r}, and the index was made with "
-                    f"{settings[what]!r}: embed with the index's model, or make another index."
-                )
+        self.fault: Exception | None = None
+        try:
+            self.embedder = load_embedder()
+            for what, held in (("model", "name"), ("dimension", "dimension")):
+                found = getattr(self.embedder, held, None)
+                if settings[what] not in ("", found):
+                    raise IndexIntegrityError(
+                        f"The embedder's {what} is {found!r}, and the index was made with "
+                        f"{settings[what]!r}: embed with the index's model, or make another index."
+                    )
+        except Exception as error:
+            # Raised by the first call: of an actor that fails to start, Ray tells only the text.
+            self.fault = error
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        if self.fault is not None:
+            raise self.fault
         chunks, _ = from_lines(row["lines"])
         vectors, counts = embed_part(chunks, self.embedder, self.shards.settings["window_words"])
         written = self.shards.write(row["name"], pack_shard(chunks, vectors, counts))

@@ -20,12 +20,12 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from rag_helpers.errors import IndexIntegrityError, InvalidInputError, ScalingError
+from rag_helpers.errors import IndexIntegrityError, InvalidInputError
 from rag_helpers.index import Metric, Where, checked_k
 from rag_helpers.index.lines import check_chunks, from_lines, to_lines
 from rag_helpers.records import Chunk, FloatArray, Hit
 from rag_helpers.scaling.collections import chunk_rows, make_collections, vector_rows
-from rag_helpers.scaling.engines import import_pymilvus, refuse_unreachable
+from rag_helpers.scaling.connection import Connection
 from rag_helpers.scaling.filters import OWN_FIELDS, among, field_of, filter_expression
 from rag_helpers.scaling.shards import chunk_key
 
@@ -113,19 +113,10 @@ class MilvusIndex:
             )
         if metric not in (None, "l2", "ip"):
             raise InvalidInputError(f"metric is {metric!r}: use 'l2' or 'ip'.")
-        self._milvus = import_pymilvus()
         self.uri, self.name = uri, name
-        self._timeout_s = timeout_s
         self._search_options = dict(search or {})
-        if "://" in uri:
-            refuse_unreachable(uri, "Milvus")
-        try:
-            self._client = self._milvus.MilvusClient(uri, token=token, timeout=timeout_s)
-        except Exception as error:  # of many kinds: a lock, a folder, a password
-            raise ScalingError(
-                f"Milvus at {uri} cannot be opened ({_first_line(error)}): close other processes "
-                "that hold the file, or correct path, address and token."
-            ) from error
+        self._connection = Connection(uri, token=token, timeout_s=timeout_s)
+        self._call = self._connection.call
         try:
             facts = self._facts()
             if facts is None:
@@ -136,16 +127,11 @@ class MilvusIndex:
                     )
                 self._refuse_strangers()
                 facts = {"dimension": int(dimension), "metric": metric or "l2", "model": model}
-                make_collections(
-                    self._client, self._milvus, name, facts, index_type, dict(build or {})
-                )
+                make_collections(self._connection, name, facts, index_type, dict(build or {}))
             else:
                 self._compare(facts, {"dimension": dimension, "metric": metric, "model": model})
             self._call("load_collection", name)
             self._call("load_collection", f"{name}_vectors")
-        except self._milvus.MilvusException as error:
-            self.close()
-            raise self._failure("opening the index", error) from error
         except BaseException:
             self.close()
             raise
@@ -167,7 +153,7 @@ class MilvusIndex:
         for collection in (self.name, f"{self.name}_vectors"):
             if self._call("has_collection", collection):
                 self._call("load_collection", collection)
-                if self._count(collection):
+                if self._connection.count(collection):
                     raise IndexIntegrityError(
                         f"Milvus at {self.uri} has a collection {collection!r} that is no index of "
                         "this course: choose another name."
@@ -183,22 +169,12 @@ class MilvusIndex:
                 )
 
     def __len__(self) -> int:
-        return self._count(self.name)
+        return self._connection.count(self.name)
 
     @property
     def vector_count(self) -> int:
         """How many vectors the chunks have together."""
-        return self._count(f"{self.name}_vectors")
-
-    def _count(self, collection: str) -> int:
-        rows = self._call(
-            "query",
-            collection,
-            filter="",
-            output_fields=["count(*)"],
-            consistency_level="Strong",
-        )
-        return int(rows[0]["count(*)"])
+        return self._connection.count(f"{self.name}_vectors")
 
     def add(
         self,
@@ -403,21 +379,9 @@ class MilvusIndex:
             )
         return rows
 
-    def _call(self, method: str, *given: Any, **named: Any) -> Any:  # noqa: ANN401 (Milvus has no types)
-        try:
-            return getattr(self._client, method)(*given, timeout=self._timeout_s, **named)
-        except self._milvus.MilvusException as error:
-            raise self._failure(method, error) from error
-
-    def _failure(self, what: str, error: Exception) -> ScalingError:
-        return ScalingError(
-            f"Milvus at {self.uri} failed in {what} of {self.name!r} ({_first_line(error)}): see "
-            "whether it runs and has room, then do the same again; nothing is written twice."
-        )
-
     def close(self) -> None:
         """Give the connection back; a file is then free for another process."""
-        self._client.close()
+        self._connection.close()
 
     def __enter__(self) -> Self:
         return self
@@ -429,7 +393,3 @@ class MilvusIndex:
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300].rstrip(".")

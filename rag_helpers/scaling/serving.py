@@ -23,7 +23,7 @@ from typing import Any
 from rag_helpers.deployment import ServiceSettings, UnavailableError, create_app, load_settings
 from rag_helpers.errors import InvalidInputError, ScalingError
 from rag_helpers.pipeline import RagPipeline
-from rag_helpers.scaling.engines import import_ray
+from rag_helpers.scaling.engines import import_part, import_ray
 
 __all__ = ["Reply", "ask", "serve_on_ray", "stop_serving"]
 
@@ -37,10 +37,11 @@ def serve_on_ray(
     replicas: int | tuple[int, int] = 2,
     cpus_per_replica: float = 1,
     per_node: int | None = None,
-    version: str = "1",
     ready_s: float = 300.0,
 ) -> str:
-    """Serve a pipeline on the connected cluster; called again, update it without a gap.
+    """Serve a pipeline on the connected cluster; called again, replace it without a gap.
+
+    Called again, Serve starts new replicas and ends the old ones, one after the other.
 
     Parameters
     ----------
@@ -55,8 +56,6 @@ def serve_on_ray(
         What Ray sets aside for each.
     per_node : int, optional
         Most replicas on one node, so that the loss of one leaves others.
-    version : str
-        Another version makes Serve replace the replicas one after the other.
     ready_s : float
         Longest wait until all replicas are ready, in seconds.
 
@@ -86,15 +85,13 @@ def serve_on_ray(
         raise InvalidInputError(
             f"replicas is {replicas}: give a number from 1 up, or the fewest and the most."
         )
-    from ray import serve
-
+    serve = import_part("serve")
     serve.start(
         proxy_location="HeadOnly",
         http_options={"host": chosen.host, "port": chosen.port, "request_timeout_s": None},
     )
     deployment = serve.deployment(serve.ingress(_builder(load, chosen))(_Replica)).options(
         name="service",
-        version=version,
         ray_actor_options={"num_cpus": cpus_per_replica},
         # Serve itself queues nothing: the application answers 429 by its own queue.
         max_ongoing_requests=max(100, 2 * chosen.queue_size),
@@ -114,7 +111,10 @@ def serve_on_ray(
             }
         ),
     )
-    serve.run(deployment.bind(), name=APPLICATION, route_prefix="/", _blocking=False)
+    serve.run_many(
+        [serve.RunTarget(deployment.bind(), name=APPLICATION, route_prefix="/")],
+        wait_for_applications_running=False,
+    )
     _wait_until_ready(serve, fewest, ready_s)
     return f"http://{chosen.host}:{chosen.port}"
 
@@ -162,10 +162,7 @@ def _wait_until_ready(serve: Any, fewest: int, ready_s: float) -> None:  # noqa:
 
 def stop_serving() -> None:
     """Stop the service; running questions end first."""
-    import_ray()
-    from ray import serve
-
-    serve.shutdown()
+    import_part("serve").shutdown()
 
 
 @dataclass(frozen=True, slots=True)

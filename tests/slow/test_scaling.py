@@ -194,7 +194,7 @@ def expected(number, suffix=""):
 
 def serve_words(port, suffix="", **more):
     settings = load_settings(host="127.0.0.1", port=port, api_key=None)
-    return serve_on_ray(partial(load_words, suffix), settings, version=suffix or "1", **more)
+    return serve_on_ray(partial(load_words, suffix), settings, **more)
 
 
 def ask_many(url, count, clients=4):
