@@ -112,8 +112,8 @@ def test_nodes_of_the_same_versions_pass_and_a_skewed_one_is_named():
 
 # Filters
 
-finite = st.floats(allow_nan=False, allow_infinity=False)
-VALUES = st.one_of(st.text(), st.integers(), st.booleans(), finite)
+numbers = st.one_of(st.integers(-(2**62), 2**62), st.floats(-1e18, 1e18))
+VALUES = st.one_of(st.text(), st.booleans(), numbers)
 
 
 @given(st.text(), VALUES)
@@ -125,18 +125,18 @@ def test_no_value_of_a_filter_can_leave_its_quotes(name, value):
     literal = expression[len(begin) : -len(end)]
     if not own:
         # The key is one JSON literal, and what follows it is ours.
-        key, length = json.JSONDecoder().raw_decode(literal)
+        key, length = json.JSONDecoder(strict=False).raw_decode(literal)
         assert key == name.encode("utf-8", "replace").decode()
         assert literal[length:].startswith(between)
         literal = literal[length + len(between) :]
     # So is the value, to the last character.
     expected = value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
-    assert json.loads(literal) == expected
+    assert json.loads(literal, strict=False) == expected
 
 
-@pytest.mark.parametrize("value", [None, float("nan"), float("inf"), b"x", {"a": 1}])
+@pytest.mark.parametrize("value", [None, float("nan"), float("inf"), b"x", {"a": 1}, 2**63])
 def test_other_values_are_refused(value):
-    with pytest.raises(InvalidInputError, match="filter by text, finite numbers or booleans"):
+    with pytest.raises(InvalidInputError, match=r"filter by text, numbers between .* or booleans"):
         filter_expression({"source": value})
 
 

@@ -5,9 +5,6 @@ The module knows the grammar of Milvus' expressions; it sends nothing anywhere.
 
 from __future__ import annotations
 
-import json
-import math
-
 from rag_helpers.errors import InvalidInputError
 from rag_helpers.index import Where
 
@@ -15,6 +12,10 @@ __all__ = ["OWN_FIELDS", "among", "field_of", "filter_expression"]
 
 OWN_FIELDS = ("source", "title", "heading")
 """What every chunk has; other names are keys of its metadata."""
+
+# The escapes that a server and Milvus Lite both know; other characters stand for themselves.
+_ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n", "\r": r"\r", "\t": r"\t"})
+_LARGEST = 2**63
 
 
 def field_of(name: str) -> str:
@@ -79,11 +80,11 @@ def _literal(value: object) -> str:
     """Write a value so that no character of it is read as part of the expression."""
     # Lone surrogates cannot travel; no stored text has any (see MilvusIndex.add).
     if isinstance(value, str):
-        return json.dumps(value.encode("utf-8", "replace").decode(), ensure_ascii=False)
+        return f'"{value.encode("utf-8", "replace").decode().translate(_ESCAPES)}"'
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, (int, float)) and math.isfinite(value):
+    if isinstance(value, (int, float)) and abs(value) < _LARGEST:
         return repr(value)
     raise InvalidInputError(
-        f"where asks for the value {value!r}: filter by text, finite numbers or booleans."
+        f"where asks for the value {value!r}: filter by text, numbers between ±2⁶³ or booleans."
     )
