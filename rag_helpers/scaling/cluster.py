@@ -147,7 +147,7 @@ class LocalCluster:
         core.AuthenticationTokenLoader.instance().reset_cache()
 
     def add_node(self) -> str:
-        """Start a further node; return its id."""
+        """Start a further node; return its id. In the main thread alone: Ray sets a signal."""
         self._workers.append(self._start_node())
         return str(self._workers[-1].node_id)
 

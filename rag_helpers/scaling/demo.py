@@ -302,23 +302,20 @@ def _serve(uri: str, cluster: LocalCluster, questions: int) -> dict[str, Any]:
         per_node=1,
     )
     began = time.perf_counter()
-    done = iter(range(len(asked)))
-
-    def one(question: str) -> tuple[str, int, float]:
-        if next(done) == len(asked) // 3:
-            cluster.kill_node()
-            cluster.add_node()
-        reply = ask(url, question, timeout_s=120)
-        return str(reply.message["text"]), reply.tries, reply.seconds
-
     with ThreadPoolExecutor(4) as clients:
-        replies = list(clients.map(one, asked))
+        waiting = [clients.submit(ask, url, question, timeout_s=120) for question in asked]
+        waiting[len(asked) // 3].result()
+        cluster.kill_node()
+        cluster.add_node()
+        replies = [one.result() for one in waiting]
     seconds = time.perf_counter() - began
     stop_serving()
     return {
         "asked": len(asked),
-        "wrong": sum(got[0] != text for got, text in zip(replies, expected, strict=True)),
-        "asked again": sum(got[1] > 1 for got in replies),
-        "longest_s": round(max(got[2] for got in replies), 2),
+        "wrong": sum(
+            reply.message["text"] != text for reply, text in zip(replies, expected, strict=True)
+        ),
+        "asked again": sum(reply.tries > 1 for reply in replies),
+        "longest_s": round(max(reply.seconds for reply in replies), 2),
         "questions/s": round(len(asked) / seconds, 2),
     }
