@@ -482,3 +482,40 @@ def test_the_ingesting_process_stays_small_while_the_corpus_grows_tenfold():
 def test_the_committed_rates_can_be_planned_with():
     rates = load_rates(RESULTS)
     assert plan_capacity(10**8, rates, NODE).nodes > plan_capacity(10**6, rates, NODE).nodes
+
+
+@pytest.mark.parametrize(
+    ("where", "value"),
+    [
+        (("kills", "embedding", "chunks lost"), 1),
+        (("kills", "embedding", "doubled"), 1),
+        (("kills", "serving", "wrong"), 1),
+        (("equality", "dense: same ten hits"), 0),
+        (("growth", 0, "in Milvus"), 1),
+        (("growth", 0, "doubled"), 1),
+    ],
+)
+def test_any_loss_any_double_and_any_wrong_answer_is_a_failure(where, value):
+    found = load_measured()
+    *path, last = where
+    inner = found
+    for step in path:
+        inner = inner[step]
+    inner[last] = value
+    assert not is_whole(found)
+
+
+def test_the_readme_tells_what_the_committed_demonstration_measured():
+    found = load_measured()
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    section = text[text.index("## Past one machine") : text.index("## Results")]
+    one, many = found["throughput"]["one process"], found["throughput"]["cluster"]
+    serving, equality = found["kills"]["serving"], found["equality"]
+    for shown in (
+        f"{one['chunks/s']:.1f} chunks a second",
+        f"{many['chunks/s']:.1f} on the cluster",
+        f"{equality['dense: same ten hits']} of {equality['questions']} questions",
+        f"{serving['wrong']} of {serving['asked']} answers",
+        *(f"{row['milvus_peak_mb']:,} MB" for row in found["growth"]),
+    ):
+        assert shown in section, shown
