@@ -5,9 +5,11 @@ The module compares lists of hits, shards and memory. It starts nothing.
 
 from __future__ import annotations
 
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,7 @@ __all__ = [
     "flat_memory",
     "median_ms",
     "memory_mb",
+    "peak_memory_mb",
     "same_hits",
     "score",
 ]
@@ -137,6 +140,15 @@ def memory_mb(process: int) -> float:
     import psutil
 
     return float(psutil.Process(process).memory_info().rss / 1e6)
+
+
+def peak_memory_mb(process: int) -> float:
+    """Return the most memory that a process has had in RAM, in 10⁶ bytes; now, outside Linux."""
+    status = Path(f"/proc/{process}/status")
+    if not status.exists():
+        return memory_mb(process)
+    peak = re.search(r"VmHWM:\s*(\d+) kB", status.read_text(encoding="ascii", errors="replace"))
+    return int(peak[1]) * 1024 / 1e6 if peak else memory_mb(process)
 
 
 def flat_memory(count: int, dimension: int) -> dict[str, float]:

@@ -36,6 +36,7 @@ from rag_helpers.scaling.comparing import (
     flat_memory,
     median_ms,
     memory_mb,
+    peak_memory_mb,
     same_hits,
     score,
 )
@@ -52,6 +53,7 @@ __all__ = ["run_demo", "served_pipeline", "synthetic_embedder"]
 
 MODEL = "all-MiniLM-L6-v2"
 ACTORS = 2
+IMITATED = 500  # real vectors that the synthetic ones crowd around
 Say = Callable[[str], object]
 
 
@@ -103,10 +105,8 @@ def run_demo(
             say("The questions are asked of both indexes …")
             found["equality"] = _compare(documents, index, milvus.uri)
             real = folder / "real.npy"
-            np.save(real, index.vectors())
-            found["growth"] = [
-                _grow(count, real, folder, milvus, say) for count in sorted(synthetic)
-            ]
+            np.save(real, index.vectors()[:IMITATED])
+            found["growth"] = [_grow(count, real, folder, say) for count in sorted(synthetic)]
             say("Ray Serve answers, while a node is killed …")
             found["kills"]["serving"] = _serve(milvus.uri, cluster, questions)
     found["flat_memory"] = [flat_memory(100_000, index.dimension)]
@@ -239,25 +239,28 @@ def _compare(documents: list[Document], index: ChunkIndex, uri: str) -> dict[str
     return {"questions": len(gold), "dense: same ten hits": sum(same), "hybrid": rows}
 
 
-def _grow(count: int, real: Path, folder: Path, milvus: LocalMilvus, say: Say) -> dict[str, Any]:
+def _grow(count: int, real: Path, folder: Path, say: Say) -> dict[str, Any]:
+    """Ingest into a server of its own, so that its memory is that of this corpus alone."""
     say(f"{count:,} synthetic chunks go the same way …")
     vectors = np.load(real)
-    assert milvus.process is not None  # noqa: S101 (for the type checker)
-    server = milvus.process.pid
-    most: dict[str, float] = {}
+    name = folder / f"synthetic_{count}"
+    driver = 0.0
 
     def watch(done: int, parts: int) -> None:
-        for name, process in (("this process", os.getpid()), ("Milvus", server)):
-            most[name] = max(most.get(name, 0.0), memory_mb(process))
+        nonlocal driver
+        driver = max(driver, memory_mb(os.getpid()))
 
-    name = f"synthetic_{count}"
-    before = memory_mb(server)
-    with MilvusIndex(
-        milvus.uri, name, dimension=vectors.shape[1], model="synthetic", timeout_s=600
-    ) as index:
+    with (
+        LocalMilvus(name / "m") as milvus,
+        MilvusIndex(
+            milvus.uri, dimension=vectors.shape[1], model="synthetic", timeout_s=600
+        ) as index,
+    ):
+        assert milvus.process is not None  # noqa: S101 (for the type checker)
+        empty = memory_mb(milvus.process.pid)
         report: IngestReport = ingest(
             SyntheticSource(count),
-            folder / name,
+            name / "shards",
             index,
             partial(synthetic_embedder, str(real)),
             split=whole_documents,
@@ -266,8 +269,7 @@ def _grow(count: int, real: Path, folder: Path, milvus: LocalMilvus, say: Say) -
             progress=watch,
         )
         search = median_ms(lambda number: index.search(vectors[number], 10), 20)
-        watch(0, 0)
-        counted = count_keys(ShardFolder(folder / name, _settings(folder / name)))
+        counted = count_keys(ShardFolder(name / "shards", _settings(name / "shards")))
         row = {
             "chunks": count,
             "in Milvus": len(index),
@@ -275,14 +277,19 @@ def _grow(count: int, real: Path, folder: Path, milvus: LocalMilvus, say: Say) -
             "seconds": round(report.seconds, 1),
             "chunks/s": round(count / report.seconds),
             "search_ms": round(search, 1),
-            "shards_mb": round(sum(f.stat().st_size for f in (folder / name).iterdir()) / 1e6, 1),
-            "milvus_before_mb": round(before),
-            "milvus_after_mb": round(memory_mb(server)),
-            "milvus_peak_mb": round(most["Milvus"]),
-            "driver_peak_mb": round(most["this process"]),
+            "shards_mb": _folder_mb(name / "shards"),
+            "milvus_disk_mb": _folder_mb(name / "m"),
+            "milvus_empty_mb": round(empty),
+            "milvus_after_mb": round(memory_mb(milvus.process.pid)),
+            "milvus_peak_mb": round(peak_memory_mb(milvus.process.pid)),
+            "driver_peak_mb": round(driver),
         }
     say(f"… in {report.seconds:.0f} s.")
     return row
+
+
+def _folder_mb(folder: Path) -> float:
+    return round(sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()) / 1e6, 1)
 
 
 def _settings(folder: Path) -> dict[str, Any]:

@@ -180,21 +180,29 @@ def test_a_node_with_other_versions_is_named(cluster, tmp_path, monkeypatch):
         cluster.kill_node()
 
 
-def load_words(suffix=""):
+class SlowGenerator(ExtractiveGenerator):
+    """Takes a tenth of a second, so that a kill finds questions inside the replica."""
+
+    def generate(self, prompts):
+        time.sleep(0.1)
+        return super().generate(prompts)
+
+
+def load_words(suffix="", generator=ExtractiveGenerator):
     chunks = [
         Chunk(f"Thing{number} is made of matter{number}{suffix}.", f"d{number}", 0, 40)
         for number in range(40)
     ]
-    return RagPipeline(KeywordRetriever(chunks), ExtractiveGenerator())
+    return RagPipeline(KeywordRetriever(chunks), generator())
 
 
 def expected(number, suffix=""):
     return f"Thing{number} is made of matter{number}{suffix}."
 
 
-def serve_words(port, suffix="", **more):
+def serve_words(port, suffix="", generator=ExtractiveGenerator, **more):
     settings = load_settings(host="127.0.0.1", port=port, api_key=None)
-    return serve_on_ray(partial(load_words, suffix), settings, **more)
+    return serve_on_ray(partial(load_words, suffix, generator), settings, **more)
 
 
 def ask_many(url, count, clients=4):
@@ -212,10 +220,10 @@ def ask_many(url, count, clients=4):
 
 
 def test_a_node_killed_while_serving_costs_no_answer(cluster):
-    url = serve_words(free_port(), replicas=2, per_node=1)
+    url = serve_words(free_port(), generator=SlowGenerator, replicas=2, per_node=1)
     try:
         replies, threads = ask_many(url, 400)
-        time.sleep(0.5)
+        time.sleep(1)
         cluster.kill_node()
         cluster.add_node()
         for thread in threads:
@@ -223,6 +231,8 @@ def test_a_node_killed_while_serving_costs_no_answer(cluster):
         assert len(replies) == 400
         wrong = [n for n, reply in replies.items() if reply.message["text"] != expected(n % 40)]
         assert wrong == []
+        # Those that were inside the replica that died.
+        assert any(reply.tries > 1 for reply in replies.values())
     finally:
         stop_serving()
 
@@ -265,6 +275,27 @@ def test_replicas_that_cannot_load_say_why(cluster):
             serve_on_ray(fail_to_load, settings, replicas=1, ready_s=60)
     finally:
         stop_serving()
+
+
+STRANGER = """
+from rag_helpers.scaling import connect
+import ray
+connect({address!r}, same_versions=False)
+print("connected", ray.get(ray.remote(lambda: 1).remote(), timeout=20))
+"""
+
+
+def test_who_has_not_the_token_of_the_cluster_cannot_run_code_there(cluster):
+    code = STRANGER.format(address=cluster.address)
+    for token, admitted in ((os.environ["RAY_AUTH_TOKEN"], True), ("a" * 64, False)):
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            timeout=200,
+            env={**os.environ, "RAY_AUTH_TOKEN": token},
+        )
+        assert ("connected 1" in done.stdout) == admitted
 
 
 def test_no_process_and_no_folder_is_left_behind(tmp_path):
