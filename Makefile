@@ -10,7 +10,7 @@ unexport Q
 
 .DEFAULT_GOAL := help
 .PHONY: help install lab check test test-slow notebooks results ask serve load bench adapters doctor \
-        test-colab workshop book slides clean
+        scale-demo test-colab workshop book slides clean
 
 help: ## list the targets
 	@$(PYTHON) -c "import re; [print('  make %-11s %s' % m) for m in re.findall(r'(?m)^([a-z-]+):.*?## (.*)', open('Makefile', encoding='utf-8').read())]"
@@ -50,6 +50,9 @@ bench: ## measure the recipe, the default and llama.cpp side by side
 
 adapters: ## train the adapters of both halves; RAG_XQUAD=FILE names XQuAD's English file
 	@$(RAG) adapters
+
+scale-demo: ## the same steps on several Ray nodes and Milvus, with nodes killed (installs first)
+	@$(RAG) scale-demo
 
 doctor: ## report what works on this machine, and the cure for what does not
 	@$(RAG) check

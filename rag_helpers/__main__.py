@@ -53,6 +53,8 @@ class Command:
         Ends the command's help: examples, or what else to know.
     needs_packages : bool
         Whether it cannot run on the standard library alone.
+    needs_engines : bool
+        Whether it needs Ray and Milvus, and installs them where they are not.
     """
 
     name: str
@@ -61,15 +63,17 @@ class Command:
     options: Callable[[argparse.ArgumentParser], None] | None = None
     more: str = ""
     needs_packages: bool = False
+    needs_engines: bool = False
 
 
 def _install(options: argparse.Namespace) -> int:
-    INSTALLATION.install(dev=options.dev)
+    INSTALLATION.install(dev=options.dev, scale=options.scale)
     return 0
 
 
 def _install_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dev", action="store_true", help="add the linters and test tools")
+    parser.add_argument("--scale", action="store_true", help="add Ray and Milvus")
 
 
 def _lab(options: argparse.Namespace) -> int:
@@ -182,6 +186,14 @@ COMMANDS = (
         "An interrupted training goes on where it stopped.",
         needs_packages=True,
     ),
+    Command(
+        "scale-demo",
+        "the same steps on several Ray nodes and Milvus, with nodes killed (installs first)",
+        commands.scale_demo,
+        commands.add_scale_demo_options,
+        f"Example: {PROGRAM} scale-demo --synthetic 10000 100000 1000000",
+        needs_engines=True,
+    ),
     Command("check-code", "lint, types, fast tests, notebooks against sources", _run_stages),
     Command("test", "lint, types, all tests, all notebooks, browser", _run_stages),
     Command("test-slow", "the tests that take minutes", _run_stages),
@@ -276,6 +288,12 @@ def _has_packages() -> bool:
     return all(importlib.util.find_spec(name) is not None for name in needed)
 
 
+def _has_engines() -> bool:
+    """Whether this Python has what the scaled-up steps need besides."""
+    needed = ("ray", "pymilvus", "milvus_lite")
+    return _has_packages() and all(importlib.util.find_spec(name) is not None for name in needed)
+
+
 def _run(arguments: Sequence[str]) -> int:
     if sys.version_info < (3, 11):  # noqa: UP036 (the reader's Python may be any)
         raise InstallationError(
@@ -295,6 +313,9 @@ def _run(arguments: Sequence[str]) -> int:
             raise InstallationError(
                 f"`{command.name}` needs packages that are not installed; run: {PROGRAM} install"
             )
+    if command.needs_engines and not _has_engines():
+        INSTALLATION.install(scale=True)
+        return INSTALLATION.become(["rag_helpers", *arguments])
     return command.run(options)
 
 

@@ -14,6 +14,7 @@ __all__ = [
     "ModelIntegrityError",
     "ModelNotFoundError",
     "RagError",
+    "ScalingError",
     "TrainingError",
 ]
 
@@ -56,3 +57,7 @@ class EvaluationError(RagError):
 
 class TrainingError(RagError):
     """Training cannot start, or cannot go on."""
+
+
+class ScalingError(RagError):
+    """A cluster cannot be reached, lost its way, or disagrees with itself."""

@@ -26,6 +26,7 @@ ORDER = (
     ("retriever",),
     ("pipeline",),
     ("fine_tuning", "optimization", "deployment"),
+    ("scaling",),
     ("plots", "widget_pictures", "publishing"),
     ("notebook_sources",),
     ("widgets", "notebook_builder"),

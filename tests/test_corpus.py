@@ -444,6 +444,26 @@ def test_a_folder_of_every_format(tmp_path):
     assert [(c.text, c.metadata["page"]) for c in chunks] == [("One", 1), ("Two", 2), ("Three", 3)]
 
 
+def test_parquet_rows_become_documents(tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pa.table({"text": ["one", "two"], "title": ["First", None], "year": [1999, 2000]})
+    pq.write_table(table, tmp_path / "rows.parquet")
+    documents = load_files(tmp_path / "rows.parquet")
+    assert [(d.source, d.title, d.text) for d in documents] == [
+        ("rows.parquet#1", "First", "one"),
+        ("rows.parquet#2", "", "two"),
+    ]
+    assert documents[1].metadata == {"file": "rows.parquet", "format": "parquet", "year": 2000}
+
+
+def test_a_broken_parquet_file_is_named(tmp_path):
+    (tmp_path / "rows.parquet").write_bytes(b"PAR1 and then nothing")
+    with pytest.raises(CorpusError, match=r"^rows\.parquet is not a Parquet file"):
+        load_files(tmp_path)
+
+
 def test_patterns_choose_files(tmp_path):
     for name in ("a.txt", "b.md", "guide.txt"):
         (tmp_path / name).write_text(name)

@@ -106,6 +106,18 @@ def test_test_tools_are_added_and_then_kept(installation):
     assert pip_calls(installation) == [LIBRARIES, MODELS, PACKAGE_AND_TOOLS]
 
 
+def test_ray_and_milvus_are_added_and_then_kept(installation):
+    installation.install()
+    assert "Ray and Milvus" in installation.reason_to_install(scale=True)
+    installation.install(scale=True)
+    with_scale = ["--constraint", "requirements.txt", "--editable", ".[scale]"]
+    assert pip_calls(installation)[3:] == [LIBRARIES, MODELS, with_scale]
+    installation.install(dev=True)
+    with_both = ["--constraint", "requirements.txt", "--editable", ".[dev,scale]"]
+    assert pip_calls(installation) == [LIBRARIES, MODELS, with_both]
+    assert installation.reason_to_install(scale=True) == ""
+
+
 @pytest.mark.parametrize(
     ("name", "content"),
     [

@@ -119,11 +119,15 @@ def recorded(monkeypatch):
     calls = []
 
     class Recorder(Installation):
-        def install(self, *, dev=False):
-            calls.append(("install", dev))
+        def install(self, *, dev=False, scale=False):
+            calls.append(("install", dev, "scale") if scale else ("install", dev))
 
         def run(self, arguments):
             calls.append(("run", *arguments))
+            return 0
+
+        def become(self, arguments):
+            calls.append(("become", *arguments))
             return 0
 
     monkeypatch.setattr(command_line, "INSTALLATION", Recorder(Path("toy")))
@@ -140,6 +144,17 @@ def test_install_and_its_tools(recorded):
     assert main(["install"]) == 0
     assert main(["install", "--dev"]) == 0
     assert recorded == [("install", False), ("install", True)]
+
+
+def test_ray_and_milvus_are_installed_when_asked_for_or_needed(recorded, monkeypatch):
+    assert main(["install", "--scale"]) == 0
+    monkeypatch.setattr(command_line.importlib.util, "find_spec", lambda name: None)
+    assert main(["scale-demo", "--topics", "3"]) == 0
+    assert recorded == [
+        ("install", False, "scale"),
+        ("install", False, "scale"),
+        ("become", "rag_helpers", "scale-demo", "--topics", "3"),
+    ]
 
 
 def test_lab_installs_first(recorded):

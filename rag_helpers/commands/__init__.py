@@ -15,6 +15,7 @@ from rag_helpers.commands.evaluate import add_evaluate_options, evaluate
 from rag_helpers.commands.index import add_index_options, index
 from rag_helpers.commands.load import add_load_options, load
 from rag_helpers.commands.results import results
+from rag_helpers.commands.scale_demo import add_scale_demo_options, scale_demo
 from rag_helpers.commands.serve import add_serve_options, serve
 from rag_helpers.commands.teaching import (
     add_test_colab_options,
@@ -34,6 +35,7 @@ __all__ = [
     "add_evaluate_options",
     "add_index_options",
     "add_load_options",
+    "add_scale_demo_options",
     "add_serve_options",
     "add_test_colab_options",
     "add_workshop_options",
@@ -45,6 +47,7 @@ __all__ = [
     "index",
     "load",
     "results",
+    "scale_demo",
     "serve",
     "slides",
     "test_colab",

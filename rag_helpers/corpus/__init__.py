@@ -13,7 +13,7 @@ from rag_helpers.corpus.cleaning import (
     remove_stop_words,
 )
 from rag_helpers.corpus.duplicates import containment, find_near_duplicates, fingerprint
-from rag_helpers.corpus.files import SUFFIXES, load_files, load_squad
+from rag_helpers.corpus.files import SUFFIXES, find_files, load_files, load_squad, read_file
 from rag_helpers.corpus.help_topics import REFERENCE_PYTHON, describe, load_help_topics
 from rag_helpers.corpus.pdf import MAX_PDF_SECONDS
 from rag_helpers.corpus.reading import MAX_FILE_MB
@@ -30,6 +30,7 @@ __all__ = [
     "clean_text",
     "containment",
     "describe",
+    "find_files",
     "find_near_duplicates",
     "find_title",
     "fingerprint",
@@ -39,5 +40,6 @@ __all__ = [
     "load_files",
     "load_help_topics",
     "load_squad",
+    "read_file",
     "remove_stop_words",
 ]

@@ -11,7 +11,7 @@ import csv
 import io
 import os
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,7 +24,7 @@ from rag_helpers.environment import progress_bar
 from rag_helpers.errors import CorpusError
 from rag_helpers.records import Document
 
-__all__ = ["SUFFIXES", "load_files", "load_squad"]
+__all__ = ["SUFFIXES", "find_files", "load_files", "load_squad", "read_file"]
 
 
 class _File(NamedTuple):
@@ -59,15 +59,15 @@ def load_files(
         How text files without a byte order mark are encoded. With one, UTF-8,
         UTF-16 and UTF-32 are recognised.
     text, source, title : str
-        Columns of ``.csv`` files and fields of ``.jsonl`` files. Only the text
+        Columns of ``.csv`` and ``.parquet`` files and fields of ``.jsonl`` files. Only the text
         must be there; others become metadata.
 
     Returns
     -------
     list of Document
         Cleaned, in the order of their names: one per ``.txt``, ``.md``,
-        ``.html`` (``.htm``) and ``.pdf``, one per row of a ``.csv`` and per line
-        of a ``.jsonl``. ``source`` is the path below `path`, with ``#`` and the
+        ``.html`` (``.htm``) and ``.pdf``, one per row of a ``.csv`` or ``.parquet``
+        and per line of a ``.jsonl``. ``source`` is the path below `path`, with ``#`` and the
         number of the row or line where a file has several; ``title`` its title,
         first heading or name; ``metadata`` has ``file`` and ``format``. PDFs
         have ``pages``, and their ``source_map`` leads to the text of all pages
@@ -97,7 +97,7 @@ def load_files(
     """
     root = Path(path)
     if root.is_dir():
-        names = [name for name in _find_files(root) if _matches(name, patterns)]
+        names = find_files(root, patterns=patterns)
     elif root.is_file():
         root, names = root.parent, [root.name]
         if root.joinpath(names[0]).suffix.lower() not in _READERS:
@@ -110,9 +110,7 @@ def load_files(
     documents: list[Document] = []
     passed_over: list[str] = []
     for name in progress_bar(names, label="Reading files"):
-        read = _READERS.get(Path(name).suffix.lower())
-        file = _File(root / name, name, encoding, text, source, title)
-        found = [document for document in read(file) if document.text] if read else []
+        found = read_file(root, name, encoding=encoding, text=text, source=source, title=title)
         documents += found
         if not found:
             passed_over.append(name)
@@ -128,6 +126,49 @@ def load_files(
             stacklevel=2,
         )
     return with_unique_sources(documents)
+
+
+def read_file(
+    root: str | Path,
+    name: str,
+    *,
+    encoding: str = "utf-8",
+    text: str = "text",
+    source: str = "source",
+    title: str = "title",
+) -> list[Document]:
+    """Read one file of a folder as `load_files` reads it among the others.
+
+    Parameters
+    ----------
+    root : str or Path
+        The corpus' folder.
+    name : str
+        Path below it; documents are named after it.
+    encoding, text, source, title : str
+        As for `load_files`.
+
+    Returns
+    -------
+    list of Document
+        Empty when the file holds no text or is not of a format that is read.
+
+    Raises
+    ------
+    CorpusError
+        The file cannot be read.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = Path(folder, "tea.txt").write_text("Steep.", encoding="utf-8")
+    ...     read_file(folder, "tea.txt")[0].text
+    'Steep.'
+    """
+    read = _READERS.get(Path(name).suffix.lower())
+    file = _File(Path(root) / name, name, encoding, text, source, title)
+    return [document for document in read(file) if document.text] if read else []
 
 
 def load_squad(path: str | Path) -> list[Document]:
@@ -184,8 +225,34 @@ def load_squad(path: str | Path) -> list[Document]:
     return with_unique_sources(documents)
 
 
-def _find_files(root: Path) -> Iterator[str]:
-    """Yield the files below a folder, as sorted relative paths, and refuse links out of it."""
+def find_files(root: str | Path, *, patterns: Sequence[str] = ("*",)) -> list[str]:
+    """Find the files below a folder that match a pattern, of any format.
+
+    Parameters
+    ----------
+    root : str or Path
+        The folder. Names that begin with a dot are passed over.
+    patterns : sequence of str
+        As for `load_files`.
+
+    Returns
+    -------
+    list of str
+        Paths below `root`, sorted.
+
+    Raises
+    ------
+    CorpusError
+        A folder cannot be read, or a link leads out of `root`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = Path(folder, "tea.md").write_text("Steep.", encoding="utf-8")
+    ...     find_files(folder, patterns=["*.md"])
+    ['tea.md']
+    """
 
     def refuse(error: OSError) -> None:
         raise CorpusError(
@@ -193,6 +260,7 @@ def _find_files(root: Path) -> Iterator[str]:
             " permission, or move it elsewhere."
         ) from error
 
+    root = Path(root)
     real_root = root.resolve()
     names = []
     for folder, subfolders, files in os.walk(root, onerror=refuse):
@@ -205,7 +273,7 @@ def _find_files(root: Path) -> Iterator[str]:
                     " to into the folder, or remove the link."
                 )
         names += [Path(folder, name).relative_to(root).as_posix() for name in files]
-    yield from sorted(names)
+    return sorted(name for name in names if _matches(name, patterns))
 
 
 def _matches(name: str, patterns: Sequence[str]) -> bool:
@@ -282,6 +350,23 @@ def _read_jsonl(file: _File) -> list[Document]:
     return documents
 
 
+def _read_parquet(file: _File) -> list[Document]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    data = read_bytes(file.path, file.name)
+    if not data:
+        return []
+    try:
+        rows = pq.read_table(pa.BufferReader(data)).to_pylist()
+    except (pa.ArrowException, OSError) as error:
+        raise CorpusError(
+            f"{file.name} is not a Parquet file that can be read ({error}); write it anew, or save"
+            " it as .jsonl."
+        ) from error
+    return [_read_fields(file, row, "row", number) for number, row in enumerate(rows, start=1)]
+
+
 def _read_fields(file: _File, row: dict[str, Any], unit: str, number: int) -> Document:
     return read_row(
         {**_metadata(file), **row},
@@ -304,6 +389,7 @@ _READERS: dict[str, Callable[[_File], list[Document]]] = {
     ".html": _read_html,
     ".jsonl": _read_jsonl,
     ".md": _read_plain,
+    ".parquet": _read_parquet,
     ".pdf": _read_pdf,
     ".txt": _read_plain,
 }

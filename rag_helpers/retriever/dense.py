@@ -6,12 +6,25 @@ The module does not know how the embedder works or how the index is scanned.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Protocol
 
-from rag_helpers.index import ChunkIndex, Where
+import numpy.typing as npt
+
+from rag_helpers.index import Where
 from rag_helpers.records import Embedder, Hit
 from rag_helpers.retriever.duplicates import checked_question, find_distinct
 
-__all__ = ["DenseRetriever"]
+__all__ = ["DenseRetriever", "SearchableIndex"]
+
+
+class SearchableIndex(Protocol):
+    """Finds chunks by vectors, as `rag_helpers.index.ChunkIndex` does."""
+
+    def search(
+        self, vectors: npt.ArrayLike, k: int = 5, where: Where | None = None
+    ) -> list[list[Hit]]:
+        """Return at most `k` hits per vector, best first."""
+        ...
 
 
 class DenseRetriever:
@@ -19,8 +32,9 @@ class DenseRetriever:
 
     Parameters
     ----------
-    index : ChunkIndex
-        Searched as it is at each call, so that added documents are found.
+    index : SearchableIndex
+        A `ChunkIndex`, or another with its ``search``; searched as it is at each call,
+        so that added documents are found.
     questions : Embedder
         The questions' side of the embedder whose vectors the index holds.
     collapse : bool
@@ -29,6 +43,7 @@ class DenseRetriever:
     Examples
     --------
     >>> import numpy as np
+    >>> from rag_helpers.index import ChunkIndex
     >>> from rag_helpers.records import Chunk
     >>> class IceOrTea:
     ...     def embed(self, texts, *, titles=None):
@@ -41,7 +56,9 @@ class DenseRetriever:
 
     name = "dense"
 
-    def __init__(self, index: ChunkIndex, questions: Embedder, *, collapse: bool = True) -> None:
+    def __init__(
+        self, index: SearchableIndex, questions: Embedder, *, collapse: bool = True
+    ) -> None:
         self.index = index
         self.questions = questions
         self.collapse = collapse
