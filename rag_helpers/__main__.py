@@ -1,9 +1,8 @@
 """The command line: ``python -m rag_helpers``, installed as ``rag-helpers`` too.
 
-Each command is one function and one row of `COMMANDS`: those that answer from
-documents are in `commands`, those that set up are here. The set-up commands run
-on the standard library alone; the others move into ``.venv`` by themselves when
-the Python that started them has none of the packages.
+Each command is one function of `commands` and one row of `COMMANDS`. Those that set
+up run on the standard library alone; the others move into ``.venv`` by themselves
+when the Python that started them has none of the packages.
 
 The module parses arguments and reports errors. It does not know how anything
 is installed, searched, generated or scored.
@@ -20,14 +19,7 @@ from pathlib import Path
 
 from rag_helpers import commands
 from rag_helpers.errors import RagError
-from rag_helpers.installation import (
-    Installation,
-    InstallationError,
-    clean,
-    open_lab,
-    run_stages,
-    stages,
-)
+from rag_helpers.installation import Installation, InstallationError
 
 __all__ = ["COMMANDS", "Command", "main"]
 
@@ -66,64 +58,25 @@ class Command:
     needs_engines: bool = False
 
 
-def _install(options: argparse.Namespace) -> int:
-    INSTALLATION.install(dev=options.dev, scale=options.scale)
-    return 0
-
-
-def _install_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--dev", action="store_true", help="add the linters and test tools")
-    parser.add_argument("--scale", action="store_true", help="add Ray and Milvus")
-
-
-def _lab(options: argparse.Namespace) -> int:
-    INSTALLATION.install()
-    return open_lab(INSTALLATION, browser=not options.no_browser, port=options.port)
-
-
-def _lab_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--no-browser", action="store_true", help="print the address, open nothing")
-    parser.add_argument("--port", type=int, metavar="N", help="default: first free one from 8888")
-
-
-def _run_stages(options: argparse.Namespace) -> int:
-    INSTALLATION.install(dev=True)
-    return run_stages(INSTALLATION, stages(options.command))
-
-
-def _notebooks(options: argparse.Namespace) -> int:
-    INSTALLATION.install(dev=True)
-    more = ["--exercises"] if options.exercises else []
-    return INSTALLATION.run(["rag_helpers.notebook_builder", *options.names, *more])
-
-
-def _notebooks_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("names", nargs="*", help="beginnings of names, such as 02; default: all")
-    parser.add_argument(
-        "--exercises", action="store_true", help="write exercises and solutions alone; run nothing"
-    )
-
-
-def _clean(options: argparse.Namespace) -> int:
-    deleted = clean(INSTALLATION, everything=options.all)
-    print(f"Deleted {len(deleted)} files and folders.")
-    return 0
-
-
-def _clean_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--all", action="store_true", help="delete .venv as well")
+def _run_checks(options: argparse.Namespace) -> int:
+    return commands.run_checks(INSTALLATION, options)
 
 
 COMMANDS = (
     Command(
         "install",
         "make .venv and install everything into it, or repair it",
-        _install,
-        _install_options,
+        lambda options: commands.install(INSTALLATION, options),
+        commands.add_install_options,
         "Set TORCH=cpu to take PyTorch's small CPU build. Running it again is quick and safe:\n"
         "what an interrupted installation left undone is done.",
     ),
-    Command("lab", "open the notebooks in JupyterLab (installs first)", _lab, _lab_options),
+    Command(
+        "lab",
+        "open the notebooks in JupyterLab (installs first)",
+        lambda options: commands.lab(INSTALLATION, options),
+        commands.add_lab_options,
+    ),
     Command(
         "check",
         "say whether the course runs on this machine, and the cure where it does not",
@@ -194,14 +147,14 @@ COMMANDS = (
         f"Example: {PROGRAM} scale-demo --synthetic 10000 100000 1000000",
         needs_engines=True,
     ),
-    Command("check-code", "lint, types, fast tests, notebooks against sources", _run_stages),
-    Command("test", "lint, types, all tests, all notebooks, browser", _run_stages),
-    Command("test-slow", "the tests that take minutes", _run_stages),
+    Command("check-code", "lint, types, fast tests, notebooks against sources", _run_checks),
+    Command("test", "lint, types, all tests, all notebooks, browser", _run_checks),
+    Command("test-slow", "the tests that take minutes", _run_checks),
     Command(
         "notebooks",
         "execute the notebooks' sources and write the notebooks",
-        _notebooks,
-        _notebooks_options,
+        lambda options: commands.notebooks(INSTALLATION, options),
+        commands.add_notebooks_options,
         f"Example: {PROGRAM} notebooks 02 03",
     ),
     Command(
@@ -249,7 +202,12 @@ COMMANDS = (
         needs_packages=True,
     ),
     Command("results", "write the pages' tables from the measured files", commands.results),
-    Command("clean", "delete caches and build leftovers", _clean, _clean_options),
+    Command(
+        "clean",
+        "delete caches and build leftovers",
+        lambda options: commands.delete(INSTALLATION, options),
+        commands.add_clean_options,
+    ),
 )
 
 

@@ -276,9 +276,14 @@ stack.close()
 print("The nodes and the server have ended.")
 
 # %% [markdown]
-# **Think about it.** Which line of this notebook would have to change if a node could *lie*, instead
-# of dying?
-#
+# **Think about it.** Choose an answer, press *Check*, and read why.
+
+# %%
+from rag_helpers.widgets import build_choice_box
+
+build_choice_box("08_scaling")
+
+# %% [markdown]
 # ## Main take-away
 #
 # - Name work by its content: then it can be done twice and is there once.

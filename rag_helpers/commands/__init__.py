@@ -10,6 +10,17 @@ from __future__ import annotations
 from rag_helpers.commands.adapters import adapters, add_adapters_options
 from rag_helpers.commands.ask import add_ask_options, ask
 from rag_helpers.commands.bench import add_bench_options, bench
+from rag_helpers.commands.building import (
+    add_clean_options,
+    add_install_options,
+    add_lab_options,
+    add_notebooks_options,
+    delete,
+    install,
+    lab,
+    notebooks,
+    run_checks,
+)
 from rag_helpers.commands.check import add_check_options, check
 from rag_helpers.commands.evaluate import add_evaluate_options, evaluate
 from rag_helpers.commands.index import add_index_options, index
@@ -32,9 +43,13 @@ __all__ = [
     "add_ask_options",
     "add_bench_options",
     "add_check_options",
+    "add_clean_options",
     "add_evaluate_options",
     "add_index_options",
+    "add_install_options",
+    "add_lab_options",
     "add_load_options",
+    "add_notebooks_options",
     "add_scale_demo_options",
     "add_serve_options",
     "add_test_colab_options",
@@ -43,10 +58,15 @@ __all__ = [
     "bench",
     "book",
     "check",
+    "delete",
     "evaluate",
     "index",
+    "install",
+    "lab",
     "load",
+    "notebooks",
     "results",
+    "run_checks",
     "scale_demo",
     "serve",
     "slides",

@@ -115,12 +115,12 @@ def test_a_node_killed_while_embedding_loses_and_doubles_nothing(cluster, milvus
 INGESTER = """
 import sys
 sys.path.insert(0, {here!r})
-import test_scaling
+import test_scaling_kills
 from pathlib import Path
 from rag_helpers.scaling import MilvusIndex, connect
 connect({address!r})
 with MilvusIndex({uri!r}, "driver", dimension=16, model="toy") as index:
-    test_scaling.run(Path({folder!r}), index, lambda *done: print(*done, flush=True))
+    test_scaling_kills.run(Path({folder!r}), index, lambda *done: print(*done, flush=True))
 """
 
 

@@ -35,7 +35,7 @@ pytest.importorskip("ray", reason=CURE)
 pytest.importorskip("pymilvus", reason=CURE)
 pytest.importorskip("milvus_lite", reason=CURE)
 pytestmark = [
-    pytest.mark.seconds,
+    pytest.mark.slow,
     pytest.mark.timeout(600),
     # Of Ray's own making.
     pytest.mark.filterwarnings("ignore::DeprecationWarning:ray"),
