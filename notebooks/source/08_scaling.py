@@ -193,7 +193,8 @@ try:
     for name, row in measured["throughput"].items():
         print(f"{name:<12} {row['chunks']} chunks in {row['seconds']:.0f} s")
     for row in measured["growth"]:
-        print(f"{row['chunks']:>9,} synthetic chunks: Milvus {row['milvus_peak_mb']:,} MB")
+        print(f"{row['chunks']:>9,} synthetic chunks: Milvus {row['milvus_peak_mb']:,} MB", end="")
+        print(f", a flat search {row['search_ms']:,.0f} ms")
 except InvalidInputError as error:
     print(error)
 
