@@ -5,6 +5,7 @@ import socket
 import string
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from itertools import pairwise
 from pathlib import Path
 from typing import ClassVar
 
@@ -468,7 +469,7 @@ def test_memory_of_milvus_lite_grows_no_faster_than_the_corpus():
     assert [row["chunks"] for row in growth] == [10_000, 100_000, 1_000_000]
     for kind in ("milvus_peak_mb", "milvus_after_mb"):
         added = [row[kind] - row["milvus_empty_mb"] for row in growth]
-        assert all(more <= 10 * less for less, more in zip(added, added[1:], strict=False))
+        assert all(more <= 10 * less for less, more in pairwise(added))
 
 
 def test_the_ingesting_process_stays_small_while_the_corpus_grows_tenfold():
