@@ -417,6 +417,10 @@ class TestChoice:
         # `pipeline_over` guesses tokens in bfloat16 and not in float32; the opening is reused.
         assert choose_variant(study["as it is"]) == "bf16, prompt lookup"
         assert choose_variant(study["AVX2 only"]) == "fp32, opening reused"
+        # Whoever has the disk for it can have more.
+        ahead = {name: choose_variant(rows, prepared=True) for name, rows in study.items()}
+        assert ahead["AVX2 only"] == "fp32, passages read ahead"
+        assert ahead["as it is"] in ("fp32, passages read ahead", "bf16, passages read ahead")
 
     def test_neither_lower_scores_nor_other_answers_are_chosen(self):
         def row(ms, f1, same):
@@ -425,6 +429,9 @@ class TestChoice:
         rows = {"fp32": row(9, 0.50, 1), "worse": row(1, 0.48, 1), "other": row(2, 0.6, 0.9)}
         assert choose_variant(rows) == "fp32"
         assert choose_variant({**rows, "fine": row(5, 0.495, 0.95)}) == "fine"
+        ahead = {"ahead": {**row(1, 0.5, 1), "ms a passage beforehand": 400}}
+        assert choose_variant({**rows, **ahead}) == "fp32"
+        assert choose_variant({**rows, **ahead}, prepared=True) == "ahead"
         with pytest.raises(InvalidInputError, match="no variants"):
             choose_variant({})
 
