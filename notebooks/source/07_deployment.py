@@ -438,8 +438,6 @@ chooser
 # compared with its checksum first, as before. The price: such an index does not change.
 
 # %%
-import tempfile
-
 from rag_helpers import Chunk, ChunkIndex, RagError
 
 with tempfile.TemporaryDirectory() as folder:
