@@ -1,7 +1,9 @@
 """The measurements, on variants whose speed and quality are known beforehand."""
 
+import gc
 import sys
 import time
+import weakref
 
 import numpy as np
 import pytest
@@ -381,6 +383,29 @@ class TestEngines:
         assert "".join(other.stream(prompts[1])) == found[1].text
         assert other.with_options(max_new_tokens=3).generate(prompts[:1])[0].tokens == 3
         assert (other.token_budget, other.name) == (small.token_budget, small.name)
+
+    @pytest.mark.models
+    def test_what_the_engine_calls_back_does_not_hold_the_engine(self, small):
+        """Else its own thread may be the last to hold it, and abort the process at the end."""
+        pytest.importorskip("ctranslate2")
+        held = []
+
+        class Listening:
+            def __init__(self, engine):
+                self.engine = engine
+
+            def generate_batch(self, *arguments, callback, **options):
+                held.append(callback)
+                return self.engine.generate_batch(*arguments, callback=callback, **options)
+
+        other = CTranslate2Generator(small)
+        other._engine = Listening(other._engine)
+        ended = weakref.ref(other._engine)
+        other.generate([Prompt("?", "Tea.", system="Answer.")])
+        del other
+        gc.collect()
+        assert held
+        assert ended() is None
 
     @pytest.mark.models
     def test_what_ctranslate2_cannot_do_is_refused(self, small):
