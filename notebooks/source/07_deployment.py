@@ -245,9 +245,11 @@ sizes = [file.stat().st_size for file in Path(kept.name).iterdir()]
 print(f"{sum(sizes) / 1e6 / len(sizes):.1f} MB each")
 
 # %%
+plain = RagPipeline(retriever, tuned.with_options(read_ahead=None), turns=1)
 for q in asked[:4]:
-    answer = pipeline.answer(q.question)
-    print(f"{answer.timings_ms['generate']:6.0f} ms", answer.text[:70])
+    before, after = plain.answer(q.question), pipeline.answer(q.question)
+    ms = [answer.timings_ms["generate"] for answer in (before, after)]
+    print(f"{ms[0]:4.0f} → {ms[1]:4.0f} ms, same: {before.text == after.text}, {after.text[:50]}")
 kept.cleanup()
 
 # %% [markdown]
