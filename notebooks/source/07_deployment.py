@@ -203,11 +203,15 @@ axes.grid(alpha=0.3)
 from rag_helpers.optimization import load_reader_study
 
 study = load_reader_study()
-figure, panels = plt.subplots(1, 2, figsize=(11, 3.6), facecolor="white", layout="constrained")
+figure, panels = plt.subplots(1, 2, figsize=(11, 3.2), facecolor="white", layout="constrained")
 for panel, (name, found) in zip(panels, study.items(), strict=True):
-    points = {variant: (row["p50 ms"], row["identical"]["value"]) for variant, row in found.items()}
+    ordered = sorted(found.items(), key=lambda pair: pair[0].startswith("bf16"))  # the same symbols
+    points = {variant: (row["p50 ms"], row["identical"]["value"]) for variant, row in ordered}
     plot_tradeoff(points, xlabel="median ms a question", ylabel="answers as fp32's", axes=panel)
     panel.set_title(name)
+    panel.get_legend().remove()
+every = panels[0].get_legend_handles_labels()
+figure.legend(*every, loc="outside right center", frameon=False, fontsize=8);
 
 # %% [markdown]
 # The default follows a rule: the fastest whose F1 is within one point of float32's and which gives
