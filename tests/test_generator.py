@@ -481,13 +481,16 @@ def test_what_was_read_ahead_is_read_no_more(chat, monkeypatch, tmp_path, half) 
 @pytest.mark.seconds
 def test_a_passage_is_kept_the_first_time_it_is_read(chat, monkeypatch, tmp_path) -> None:
     generator = chat.with_options(read_ahead=ReadAhead(tmp_path))
+    generator._openings = Openings()
     prompt = make_prompts(TINY_CHAT)[0]
     read = listen_to(chat.model, monkeypatch)
     generator.generate([prompt])
-    whole = sum(read[: read.index(1)])
+    ids = generator._encode(prompt)
+    beginning = len(generator._beginning(prompt, ids))
+    assert sum(read[: read.index(1)]) == len(ids)
     read.clear()
     assert answers(generator.generate([prompt])) == [ANSWERS[0]]
-    assert read[0] < whole / 2
+    assert read[0] == len(ids) - beginning < len(ids)
 
 
 @pytest.mark.seconds

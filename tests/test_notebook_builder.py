@@ -124,8 +124,9 @@ def test_source_becomes_cells_with_ids_that_never_change(folder):
     name = put(folder, WHOLE)
     first, second = (read_source(folder / "source" / f"{name}.py") for _ in range(2))
     assert first == second
-    assert [cell.cell_type for cell in first.cells] == ["markdown", *["code"] * 4]
-    assert [cell.id for cell in first.cells] == [f"cell-{n:03d}" for n in range(5)]
+    # The title, what Colab alone needs, and the cells of the source.
+    assert [cell.cell_type for cell in first.cells] == ["markdown", *["code"] * 5]
+    assert [cell.id for cell in first.cells] == [f"cell-{n:03d}" for n in range(6)]
     assert first.cells[0].source == "# A title"
     nbformat.validate(first)
 
@@ -145,9 +146,9 @@ def test_built_notebook_holds_what_its_cells_printed(built):
     nbformat.validate(notebook)
     # Cells run in the notebooks' folder, so that relative paths in them work; printing twice
     # leaves one output.
-    (printed,) = notebook.cells[1].outputs
+    (printed,) = notebook.cells[2].outputs
     assert printed.text == "in notebooks\none\ntwo\n"
-    warning, result = notebook.cells[4].outputs
+    warning, result = notebook.cells[5].outputs
     assert warning.text == "a warning is no error" and result.data["text/plain"] == "2"
     assert 0 < seconds < 300
 
@@ -171,7 +172,7 @@ def test_jupyter_writes_beside_the_notebooks_and_the_caller_keeps_its_variables(
     folder, _, changed = built
     assert changed == set()
     inside = folder.parent / ".jupyter"
-    assert read(folder).cells[2].outputs[0].text.strip() == str(inside / "ipython")
+    assert read(folder).cells[3].outputs[0].text.strip() == str(inside / "ipython")
     assert (inside / "ipython" / "profile_default").is_dir()
     assert not list(folder.glob("*.new"))
 
@@ -180,10 +181,10 @@ def test_live_widget_becomes_a_picture_and_a_hidden_one_nothing(built):
     folder, _, _ = built
     notebook = read(folder)
     assert "widgets" not in notebook.metadata
-    picture = notebook.cells[2].outputs[1]
+    picture = notebook.cells[3].outputs[1]
     assert picture.output_type == "display_data" and WIDGET_VIEW not in picture.data
     assert "run the cell" in picture.data["text/plain"]
-    assert notebook.cells[3].outputs == []
+    assert notebook.cells[4].outputs == []
     chromium_or_skip()
     pixels = plt.imread(io.BytesIO(base64.b64decode(picture.data["image/png"])))
     assert pixels.shape[1] == 860 and pixels[..., :3].min() < 0.4

@@ -211,8 +211,7 @@ for panel, (name, found) in zip(panels, study.items(), strict=True):
     panel.set_title(name)
     panel.get_legend().remove()
 every = panels[0].get_legend_handles_labels()
-figure.legend(*every, loc="outside right center", frameon=False, fontsize=8);
-
+figure.legend(*every, loc="outside right center", frameon=False, fontsize=8)
 # %% [markdown]
 # The default follows a rule: the fastest whose F1 is within one point of float32's and which gives
 # at least 95 % of its answers.

@@ -6,18 +6,16 @@ The module does not know how its adapter was trained, nor what the scores of
 
 from __future__ import annotations
 
-import copy
 import re
 import warnings
-from collections.abc import Iterator, Sequence
-from itertools import takewhile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 from rag_helpers.errors import GeneratorError, InvalidInputError
+from rag_helpers.generator.beginnings import BeginningsGenerator
 from rag_helpers.generator.language_model import LanguageModelGenerator
 from rag_helpers.generator.loading import ModelKind
-from rag_helpers.generator.openings import Openings
 from rag_helpers.generator.reading_ahead import ReadAhead
 from rag_helpers.prompting import CHAT, PromptTemplate
 from rag_helpers.records import Prompt
@@ -29,7 +27,7 @@ __all__ = ["ChatGenerator"]
 _SYSTEM, _USER = "\ue000", "\ue001"
 
 
-class ChatGenerator(LanguageModelGenerator):
+class ChatGenerator(BeginningsGenerator):
     """Writes with a causal chat model, greedily by default.
 
     The model's own chat template is rendered around stand-ins, and system
@@ -130,7 +128,6 @@ class ChatGenerator(LanguageModelGenerator):
         self.prompt_lookup = prompt_lookup
         self.reuse_opening = reuse_opening
         self.read_ahead = read_ahead
-        self._openings = Openings()
         self._budget_wanted = token_budget
         self._adapter = self._find_adapter(name, adapter)
         super().__init__(
@@ -227,56 +224,14 @@ class ChatGenerator(LanguageModelGenerator):
 
     def _encode(self, prompt: Prompt) -> list[int]:
         ids = self._chat_ids(prompt.system, prompt.text)
-        if self.reuse_opening:
-            self._openings = self._openings.including(self._opening_ids(prompt.system))
         if len(ids) + self.max_new_tokens > self._context_tokens:
             raise InvalidInputError(
                 f"The prompt has {len(ids)} tokens and the answer may have {self.max_new_tokens}, "
                 f"and {self.name} holds {self._context_tokens} together: build the prompt with "
                 f"token_budget={self.token_budget}, or lower max_new_tokens."
             )
-        if self.read_ahead is not None:
-            self.read_ahead.expect(self._beginning(prompt, ids))
+        self._expect_beginning(prompt, ids)
         return ids
-
-    def _beginning(self, prompt: Prompt, ids: list[int]) -> list[int]:
-        """Return the ids of what stands before the question; the next token may depend on it."""
-        before = prompt.text[: max(prompt.text.rfind(prompt.question), 0)].rstrip()
-        alone = self._chat_ids(prompt.system, before)
-        same = takewhile(lambda pair: pair[0] == pair[1], zip(ids, alone, strict=False))
-        return [token for token, _ in same]
-
-    def read_beginnings(self, prompts: Sequence[Prompt]) -> Iterator[int]:
-        """Read ahead what these prompts hold before their questions.
-
-        Parameters
-        ----------
-        prompts : sequence of Prompt
-            With any question; what follows the question is not read.
-
-        Yields
-        ------
-        int
-            How many are done.
-
-        Raises
-        ------
-        InvalidInputError
-            If there is no ``read_ahead``, or a prompt does not fit the model.
-        """
-        import torch
-
-        if self.read_ahead is None:
-            raise InvalidInputError("read_ahead is None: give a ReadAhead to keep what is read.")
-        for done, prompt in enumerate(prompts, start=1):
-            beginning = self._beginning(prompt, self._encode(prompt))
-            with torch.inference_mode():
-                self._read_shared(torch.tensor([beginning], device=self.model.device))
-            yield done
-
-    def _opening_ids(self, system: str) -> list[int]:
-        """Return the ids that come before the user's text."""
-        return self._chat_ids(system, None)
 
     def _chat_ids(self, system: str, text: str | None) -> list[int]:
         messages = [{"role": "user", "content": _USER}]
@@ -300,52 +255,8 @@ class ChatGenerator(LanguageModelGenerator):
     def _rows_per_batch(self) -> int:
         return 1 if self.prompt_lookup else self.batch_size
 
-    def _shared_prefix(self, encoded: Sequence[list[int]]) -> int:
-        # transformers' prompt lookup loses count of its scores when a cache is given.
-        if self.num_beams > 1 or self.prompt_lookup:
-            return 0
-        if len(encoded) == 1:
-            ahead = self.read_ahead.longest(encoded[0]) if self.read_ahead is not None else 0
-            return max(ahead, self._openings.longest(encoded[0]) if self.reuse_opening else 0)
-        # At least one id of each row is left to go on from.
-        columns = zip(*(ids[:-1] for ids in encoded), strict=False)
-        return sum(1 for _ in takewhile(lambda column: len(set(column)) == 1, columns))
-
-    def _read_shared(self, ids: Any) -> Any:  # noqa: ANN401 (a tensor; a transformers cache)
-        """Return the keys and values of what all rows begin with, shape ``(1, shared)``."""
-        from transformers import DynamicCache
-
-        own = ids[0].tolist()
-        ahead = self.read_ahead
-        if ahead is None or ahead.longest(own) < len(own):
-            ahead = None  # an opening alone, or what the prompts of a batch happen to share
-        cache = None if ahead is None else ahead.recall(own, self.model)
-        if cache is not None:
-            return cache
-        opening = self._openings.longest(own) if self.reuse_opening else 0
-        cache = self._openings.recall(own[:opening])
-        read = 0 if cache is None else opening
-        if cache is None:
-            cache = DynamicCache(config=self.model.config)
-        for end in sorted({opening, ids.shape[1]}):
-            if end > read:
-                part = ids[:, read:end]
-                self.model(part, past_key_values=cache, use_cache=True, logits_to_keep=1)
-                read = end
-            if read == opening:
-                self._openings = self._openings.including(own[:opening], copy.deepcopy(cache))
-        if ahead is not None:
-            ahead.keep(own, self.model, cache)
-        return cache
-
     def _decoding_options(self, ids: Any, shared: int) -> dict[str, Any]:  # noqa: ANN401
-        options: dict[str, Any] = {}
-        if shared:
-            # Instructions and examples are the same for all rows: read them once.
-            cache = self._read_shared(ids[:1, :shared])
-            if len(ids) > 1:
-                cache.batch_repeat_interleave(len(ids))
-            options["past_key_values"] = cache
+        options = super()._decoding_options(ids, shared)
         if self.repetition_penalty != 1:
             from transformers import RepetitionPenaltyLogitsProcessor
 
