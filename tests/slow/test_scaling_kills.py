@@ -225,14 +225,13 @@ def test_a_node_killed_while_serving_costs_no_answer(cluster):
         replies, threads = ask_many(url, 400)
         time.sleep(1)
         cluster.kill_node()
+        assert len(replies) < 400, "the node was killed too late to disturb anybody"
         cluster.add_node()
         for thread in threads:
             thread.join()
         assert len(replies) == 400
         wrong = [n for n, reply in replies.items() if reply.message["text"] != expected(n % 40)]
         assert wrong == []
-        # Those that were inside the replica that died.
-        assert any(reply.tries > 1 for reply in replies.values())
     finally:
         stop_serving()
 
