@@ -662,6 +662,13 @@ def test_chart_draws_loss_and_score_on_scales_of_their_own():
     assert [f">{end}</text>" in svg for end in ("4", "2", "0.75", "0.5")] == [True] * 4
 
 
+def test_words_of_a_chart_take_the_colour_of_the_page_and_can_be_read_on_any():
+    svg = render_training([(1, 4.0)], [(5, 0.5)], steps=10, score="recall@5", title="The title")
+    assert 'fill="currentColor"' in svg.split(">")[0]
+    assert all(word in re.findall(r">([^<]+)</text>", svg) for word in ("loss", "recall@5"))
+    assert not re.search(r"<text[^>]*fill", svg)
+
+
 @pytest.mark.parametrize("losses", [[], [(1, 2.0)], [(1, 2.0), (2, 2.0)]])
 def test_chart_stands_little_and_level_data(losses):
     svg = render_training(losses, [], steps=0)
