@@ -119,7 +119,7 @@ def drive_panel(run, box, name):
         run.press(box, handle, "End")
     dropdowns[0].select_option(index=1)
     run.check(box)
-    expect(question).to_have_value(dropdowns[0].locator("option").nth(1).inner_text())
+    expect(question).to_have_value(dropdowns[0].locator("option").nth(1).inner_text().strip())
     button.click()
     answers(run, box)
 
