@@ -18,6 +18,7 @@ from rag_helpers.errors import GeneratorError, InvalidInputError, ModelNotFoundE
 from rag_helpers.generator import (
     ChatGenerator,
     ExtractiveGenerator,
+    ReadAhead,
     Seq2SeqGenerator,
     load_generator,
 )
@@ -432,6 +433,134 @@ def test_openings_are_bounded_and_recalled_as_copies() -> None:
     assert known.recall([19, 0]) == [19]
     assert known.recall([19]) is None
     assert known.including([]) is known
+
+
+def listen_to(model, monkeypatch):
+    """Return a list that will tell how many tokens each step of the model reads."""
+    read, forward = [], model.forward
+
+    def listen(input_ids=None, **options):
+        read.append(input_ids.shape[1])
+        return forward(input_ids=input_ids, **options)
+
+    monkeypatch.setattr(model, "forward", listen)
+    return read
+
+
+@pytest.mark.seconds
+@pytest.mark.parametrize("half", [True, False])
+def test_what_was_read_ahead_is_read_no_more(chat, monkeypatch, tmp_path, half) -> None:
+    plain = chat.with_options(reuse_opening=False)
+    prompts = make_prompts(TINY_CHAT)
+    expected = [plain.generate([prompt])[0] for prompt in prompts]
+    # Read with another question, and by another object, as by another process.
+    first = chat.with_options(read_ahead=ReadAhead(tmp_path, half=half))
+    others = [
+        build_prompt("Why?", prompt.hits, template=TINY_CHAT, count_tokens=len, token_budget=2000)
+        for prompt in prompts
+    ]
+    assert list(first.read_beginnings(others)) == [1, 2, 3]
+    assert len(list(tmp_path.iterdir())) == 3
+    second = chat.with_options(read_ahead=ReadAhead(tmp_path, half=half))
+    read = listen_to(chat.model, monkeypatch)
+    for prompt, wanted in zip(prompts, expected, strict=True):
+        read.clear()
+        found = second.generate([prompt])[0]
+        ids = second._encode(prompt)
+        beginning = second._beginning(prompt, ids)
+        assert second.tokenizer.decode(beginning).endswith(prompt.passages[0])
+        assert read[0] == len(ids) - len(beginning)
+        assert (found.text, found.tokens) == (wanted.text, wanted.tokens)
+        assert found.mean_log_probability == pytest.approx(wanted.mean_log_probability, abs=1e-2)
+        assert "".join(second.stream(prompt)) == wanted.text
+    # Several at once are read as before.
+    assert answers(second.generate(prompts)) == ANSWERS
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+@pytest.mark.seconds
+def test_a_passage_is_kept_the_first_time_it_is_read(chat, monkeypatch, tmp_path) -> None:
+    generator = chat.with_options(read_ahead=ReadAhead(tmp_path))
+    prompt = make_prompts(TINY_CHAT)[0]
+    read = listen_to(chat.model, monkeypatch)
+    generator.generate([prompt])
+    whole = sum(read[: read.index(1)])
+    read.clear()
+    assert answers(generator.generate([prompt])) == [ANSWERS[0]]
+    assert read[0] < whole / 2
+
+
+@pytest.mark.seconds
+def test_nothing_of_another_model_or_of_a_damaged_file_is_used(chat, monkeypatch, tmp_path) -> None:
+    prompt = make_prompts(TINY_CHAT)[0]
+    chat.with_options(read_ahead=ReadAhead(tmp_path)).generate([prompt])
+    (file,) = tmp_path.iterdir()
+    whole = file.read_bytes()
+    read = listen_to(chat.model, monkeypatch)
+
+    def reads_all(ahead) -> bool:
+        read.clear()
+        assert answers(chat.with_options(read_ahead=ahead).generate([prompt])) == [ANSWERS[0]]
+        return sum(read[: read.index(1)]) > 20
+
+    assert not reads_all(ReadAhead(tmp_path))
+    for damaged in (b"", whole[:3], whole[:-1], whole[:-9] + b"?" + whole[-8:]):
+        file.write_bytes(damaged)
+        assert reads_all(ReadAhead(tmp_path))
+        assert file.read_bytes() == whole, "the damaged file was not replaced"
+    assert reads_all(ReadAhead(tmp_path, half=False))
+    import torch
+
+    weights = chat.model.model.layers[0].self_attn.q_proj.weight
+    with torch.no_grad():
+        kept = weights[0, 0].item()
+        weights[0, 0] = kept + 1e-3
+    try:
+        assert reads_all(ReadAhead(tmp_path))
+    finally:
+        with torch.no_grad():
+            weights[0, 0] = kept
+
+
+@pytest.mark.seconds
+def test_the_files_of_read_ahead_stay_within_their_room(chat, tmp_path) -> None:
+    prompts = make_prompts(TINY_CHAT)
+    chat.with_options(read_ahead=ReadAhead(tmp_path / "one")).generate(prompts[:1])
+    (file,) = (tmp_path / "one").iterdir()
+    room = ReadAhead(tmp_path / "two", max_mb=2.5 * file.stat().st_size / 1e6)
+    generator = chat.with_options(read_ahead=room)
+    for place in (0, 1, 0, 2):  # the second is the one not used for longest
+        generator.generate([prompts[place]])
+        time.sleep(0.02)
+    assert len(list((tmp_path / "two").iterdir())) == 2
+    before = {path.name for path in (tmp_path / "two").iterdir()}
+    generator.generate([prompts[0]])
+    assert {path.name for path in (tmp_path / "two").iterdir()} == before
+
+
+@pytest.mark.seconds
+def test_a_folder_that_cannot_be_written_costs_a_warning(chat, tmp_path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    generator = chat.with_options(read_ahead=ReadAhead(tmp_path / "file"))
+    with pytest.warns(UserWarning, match="could not be kept in .*file"):
+        assert answers(generator.generate(make_prompts(TINY_CHAT)[:1])) == [ANSWERS[0]]
+
+
+@pytest.mark.seconds
+def test_reading_ahead_is_refused_where_it_cannot_serve(chat, tmp_path) -> None:
+    ahead = ReadAhead(tmp_path)
+    for options in ({"prompt_lookup": 3}, {"num_beams": 2}):
+        with pytest.raises(InvalidInputError, match="serves one greedy row; set prompt_lookup=0"):
+            chat.with_options(read_ahead=ahead, **options)
+    with pytest.raises(InvalidInputError, match="read_ahead is None: give a ReadAhead"):
+        list(chat.read_beginnings(make_prompts(TINY_CHAT)))
+    with pytest.raises(InvalidInputError, match="max_mb is 0: give more than 0"):
+        ReadAhead(tmp_path, max_mb=0)
+    from rag_helpers.optimization import quantize_dynamic
+
+    quantized = quantize_dynamic(chat).with_options(read_ahead=ahead)
+    with pytest.raises(GeneratorError, match="is quantized: read ahead with weights in float32"):
+        quantized.generate(make_prompts(TINY_CHAT)[:1])
 
 
 @pytest.mark.seconds

@@ -1,7 +1,9 @@
 """The measurements, on variants whose speed and quality are known beforehand."""
 
+import gc
 import sys
 import time
+import weakref
 
 import numpy as np
 import pytest
@@ -383,6 +385,29 @@ class TestEngines:
         assert (other.token_budget, other.name) == (small.token_budget, small.name)
 
     @pytest.mark.models
+    def test_what_the_engine_calls_back_does_not_hold_the_engine(self, small):
+        """Else its own thread may be the last to hold it, and abort the process at the end."""
+        pytest.importorskip("ctranslate2")
+        held = []
+
+        class Listening:
+            def __init__(self, engine):
+                self.engine = engine
+
+            def generate_batch(self, *arguments, callback, **options):
+                held.append(callback)
+                return self.engine.generate_batch(*arguments, callback=callback, **options)
+
+        other = CTranslate2Generator(small)
+        other._engine = Listening(other._engine)
+        ended = weakref.ref(other._engine)
+        other.generate([Prompt("?", "Tea.", system="Answer.")])
+        del other
+        gc.collect()
+        assert held
+        assert ended() is None
+
+    @pytest.mark.models
     def test_what_ctranslate2_cannot_do_is_refused(self, small):
         pytest.importorskip("ctranslate2")
         with pytest.raises(InvalidInputError, match="compute_type is 'int3'"):
@@ -417,6 +442,10 @@ class TestChoice:
         # `pipeline_over` guesses tokens in bfloat16 and not in float32; the opening is reused.
         assert choose_variant(study["as it is"]) == "bf16, prompt lookup"
         assert choose_variant(study["AVX2 only"]) == "fp32, opening reused"
+        # Whoever has the disk for it can have more.
+        ahead = {name: choose_variant(rows, prepared=True) for name, rows in study.items()}
+        assert ahead["AVX2 only"] == "fp32, passages read ahead"
+        assert ahead["as it is"] in ("fp32, passages read ahead", "bf16, passages read ahead")
 
     def test_neither_lower_scores_nor_other_answers_are_chosen(self):
         def row(ms, f1, same):
@@ -425,6 +454,9 @@ class TestChoice:
         rows = {"fp32": row(9, 0.50, 1), "worse": row(1, 0.48, 1), "other": row(2, 0.6, 0.9)}
         assert choose_variant(rows) == "fp32"
         assert choose_variant({**rows, "fine": row(5, 0.495, 0.95)}) == "fine"
+        ahead = {"ahead": {**row(1, 0.5, 1), "ms a passage beforehand": 400}}
+        assert choose_variant({**rows, **ahead}) == "fp32"
+        assert choose_variant({**rows, **ahead}, prepared=True) == "ahead"
         with pytest.raises(InvalidInputError, match="no variants"):
             choose_variant({})
 

@@ -119,7 +119,8 @@ if READY:
     print(f"{cluster.nodes} nodes, {len(list(source.parts()))} parts to embed")
 
 # %% [markdown]
-# Now the worst moment: as soon as two parts are done, a node is killed with all its processes.
+# Now the worst moment: as soon as two parts are done, a node is killed with all its processes. What
+# begins with `(raylet)` below is Ray's own report of it.
 
 # %%
 killed = []
@@ -169,7 +170,7 @@ if READY:
     cluster.add_node()
     settings = load_settings(host="127.0.0.1", port=free_port(), api_key=None)
     url = serve_on_ray(partial(load_served, server.uri), settings, replicas=2, per_node=1)
-    print(ask(url, "What does the @ symbol above a function mean?").message["text"])
+    print(ask(url, "What does break do in a loop?").message["text"])
 
 # %%
 if READY:
@@ -193,7 +194,8 @@ try:
     for name, row in measured["throughput"].items():
         print(f"{name:<12} {row['chunks']} chunks in {row['seconds']:.0f} s")
     for row in measured["growth"]:
-        print(f"{row['chunks']:>9,} synthetic chunks: Milvus {row['milvus_peak_mb']:,} MB")
+        print(f"{row['chunks']:>9,} synthetic chunks: Milvus {row['milvus_peak_mb']:,} MB", end="")
+        print(f", a flat search {row['search_ms']:,.0f} ms")
 except InvalidInputError as error:
     print(error)
 

@@ -12,6 +12,7 @@ from typing import Any
 __all__ = [
     "attack_parts",
     "bench_parts",
+    "bench_summary",
     "embedder_parts",
     "index_parts",
     "line",
@@ -74,6 +75,34 @@ def bench_parts(found: Mapping[str, Any]) -> list[str]:
         _grid(
             ["system", *cells], [[name, *_cells(row, cells)] for name, row in found["rows"].items()]
         ),
+        *_preparations(found["rows"]),
+    ]
+
+
+def bench_summary(found: Mapping[str, Any]) -> list[str]:
+    """Return what README shows of whole systems: times, their ratios, and what they keep."""
+    rows = found["rows"]
+    recipe = rows["recipe as written"]["p50 s"]
+    cells = ["p50 s", "peak memory MB", "F1", "identical"]
+    table = []
+    for name, row in rows.items():
+        ratio = "–" if "not run" in row else f"{recipe / row['p50 s']:.1f}"
+        table.append([name, ratio, *_cells(row, cells)])
+    return [
+        f"**Speed**, n = {found['n']} dev questions, one at a time, on {found['processor']} "
+        "(`make bench`); llama.cpp runs the same merged weights over the same prompts, and "
+        "*identical* compares with float32 that reuses nothing:",
+        _grid(["system", "times as fast as the recipe", *cells], table),
+        *_preparations(rows),
+    ]
+
+
+def _preparations(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    return [
+        f"*{name}*: {row['passages read ahead']:.0f} passages in {row['reading ahead, s']:.0f} s, "
+        f"{row['kept on disk, MB']:,.0f} MB."
+        for name, row in rows.items()
+        if "reading ahead, s" in row
     ]
 
 
@@ -93,6 +122,12 @@ def variant_parts(found: Mapping[str, Any]) -> list[str]:
             f"### The processor {name}",
             f"{group['processor']}.",
             _grid(["variant", *cells], rows),
+            *(
+                f"*{variant}*: {row['ms a passage beforehand']} ms and "
+                f"{row['MB a passage on disk']} MB a passage beforehand."
+                for variant, row in group["rows"].items()
+                if "ms a passage beforehand" in row
+            ),
         ]
     return parts
 

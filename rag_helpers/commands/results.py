@@ -14,6 +14,7 @@ from typing import Any
 from rag_helpers.commands.result_tables import (
     attack_parts,
     bench_parts,
+    bench_summary,
     embedder_parts,
     index_parts,
     line,
@@ -91,7 +92,7 @@ def render_summary(folder: Path = RESULTS) -> str:
     Returns
     -------
     str
-        A table per corpus and one of costs.
+        A table per corpus, one of speeds and one of costs.
     """
     parts = []
     for name, title in _TABLES.items():
@@ -101,6 +102,7 @@ def render_summary(folder: Path = RESULTS) -> str:
             f"AUROC, {found['asked']} answerable for answers."
         )
         parts.append(metric_table(found["rows"]))
+    parts += bench_summary(_read(folder, "bench.json"))
     costs = _read(folder, "costs.json")
     packages = costs["versions"]
     parts.append(

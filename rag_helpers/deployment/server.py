@@ -22,6 +22,8 @@ from fastapi import FastAPI
 from rag_helpers.deployment.app import create_app
 from rag_helpers.deployment.settings import ServiceSettings, load_settings
 from rag_helpers.deployment.worker import UnavailableError
+from rag_helpers.environment import cache_folder
+from rag_helpers.generator import ReadAhead
 from rag_helpers.pipeline import RagPipeline, load_pipeline
 
 __all__ = ["BackgroundServer", "serve"]
@@ -76,6 +78,9 @@ def load_for(settings: ServiceSettings) -> RagPipeline:
         from rag_helpers.index import ChunkIndex
 
         chosen["model"] = ChunkIndex.info(settings.index)["model"]
+    if settings.read_ahead_mb:
+        folder = cache_folder() / "read_ahead"
+        chosen["read_ahead"] = ReadAhead(folder, max_mb=settings.read_ahead_mb)
     return load_pipeline(**chosen)
 
 

@@ -47,6 +47,10 @@ class ServiceSettings(BaseSettings):
         Questions that a client may ask in a minute; then 429. Clients are told by
         their address, behind a proxy on this machine by the one that it forwards.
         None sets no limit.
+    read_ahead_mb : float
+        Most that the tuned reader keeps in the cache folder of what it has read of
+        passages, so that each is read once (`rag_helpers.generator.ReadAhead`); in units
+        of 10⁶ bytes, and 0 keeps nothing.
     """
 
     model_config = SettingsConfigDict(env_prefix="RAG_", env_ignore_empty=True, extra="forbid")
@@ -65,6 +69,7 @@ class ServiceSettings(BaseSettings):
     drain_s: float = Field(default=30.0, ge=0, le=3600)
     max_body_bytes: int = Field(default=65_536, ge=1024, le=16_777_216)
     rate_per_minute: int | None = Field(default=None, ge=1, le=1_000_000)
+    read_ahead_mb: float = Field(default=0.0, ge=0, le=1e6)
 
     @property
     def is_local(self) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import takewhile
 from pathlib import Path
 from typing import Any, ClassVar
@@ -18,6 +18,7 @@ from rag_helpers.errors import GeneratorError, InvalidInputError
 from rag_helpers.generator.language_model import LanguageModelGenerator
 from rag_helpers.generator.loading import ModelKind
 from rag_helpers.generator.openings import Openings
+from rag_helpers.generator.reading_ahead import ReadAhead
 from rag_helpers.prompting import CHAT, PromptTemplate
 from rag_helpers.records import Prompt
 
@@ -61,6 +62,10 @@ class ChatGenerator(LanguageModelGenerator):
     reuse_opening : bool
         Whether what comes before the user's text is read once, and what was computed
         for it copied for each prompt: the same text up to rounding.
+    read_ahead : ReadAhead, optional
+        Keeps on disk what was computed for all that comes before the question, such as
+        a passage, and takes it from there when it comes again: one prompt at a time.
+        See `read_beginnings`.
     template : PromptTemplate
         Used by whoever builds the prompt.
     token_budget : int
@@ -97,6 +102,7 @@ class ChatGenerator(LanguageModelGenerator):
         "repetition_penalty",
         "prompt_lookup",
         "reuse_opening",
+        "read_ahead",
         "token_budget",
     )
 
@@ -111,6 +117,7 @@ class ChatGenerator(LanguageModelGenerator):
         repetition_penalty: float = 1.0,
         prompt_lookup: int = 0,
         reuse_opening: bool = True,
+        read_ahead: ReadAhead | None = None,
         template: PromptTemplate = CHAT,
         token_budget: int = 512,
         temperature: float = 0.0,
@@ -122,6 +129,7 @@ class ChatGenerator(LanguageModelGenerator):
         self.repetition_penalty = repetition_penalty
         self.prompt_lookup = prompt_lookup
         self.reuse_opening = reuse_opening
+        self.read_ahead = read_ahead
         self._openings = Openings()
         self._budget_wanted = token_budget
         self._adapter = self._find_adapter(name, adapter)
@@ -194,6 +202,12 @@ class ChatGenerator(LanguageModelGenerator):
                 f"prompt_lookup is {self.prompt_lookup} and num_beams is {self.num_beams}: it "
                 "works greedily only; set one of them off."
             )
+        if self.read_ahead is not None and (self.prompt_lookup or self.num_beams > 1):
+            raise InvalidInputError(
+                f"read_ahead is given, prompt_lookup is {self.prompt_lookup} and num_beams is "
+                f"{self.num_beams}: what was read ahead serves one greedy row; set prompt_lookup=0 "
+                "and num_beams=1, or read_ahead=None."
+            )
         if self._budget_wanted < 1:
             raise InvalidInputError(f"token_budget is {self._budget_wanted}: give at least 1.")
 
@@ -221,7 +235,44 @@ class ChatGenerator(LanguageModelGenerator):
                 f"and {self.name} holds {self._context_tokens} together: build the prompt with "
                 f"token_budget={self.token_budget}, or lower max_new_tokens."
             )
+        if self.read_ahead is not None:
+            self.read_ahead.expect(self._beginning(prompt, ids))
         return ids
+
+    def _beginning(self, prompt: Prompt, ids: list[int]) -> list[int]:
+        """Return the ids of what stands before the question; the next token may depend on it."""
+        before = prompt.text[: max(prompt.text.rfind(prompt.question), 0)].rstrip()
+        alone = self._chat_ids(prompt.system, before)
+        same = takewhile(lambda pair: pair[0] == pair[1], zip(ids, alone, strict=False))
+        return [token for token, _ in same]
+
+    def read_beginnings(self, prompts: Sequence[Prompt]) -> Iterator[int]:
+        """Read ahead what these prompts hold before their questions.
+
+        Parameters
+        ----------
+        prompts : sequence of Prompt
+            With any question; what follows the question is not read.
+
+        Yields
+        ------
+        int
+            How many are done.
+
+        Raises
+        ------
+        InvalidInputError
+            If there is no ``read_ahead``, or a prompt does not fit the model.
+        """
+        import torch
+
+        if self.read_ahead is None:
+            raise InvalidInputError("read_ahead is None: give a ReadAhead to keep what is read.")
+        for done, prompt in enumerate(prompts, start=1):
+            beginning = self._beginning(prompt, self._encode(prompt))
+            with torch.inference_mode():
+                self._read_shared(torch.tensor([beginning], device=self.model.device))
+            yield done
 
     def _opening_ids(self, system: str) -> list[int]:
         """Return the ids that come before the user's text."""
@@ -254,7 +305,8 @@ class ChatGenerator(LanguageModelGenerator):
         if self.num_beams > 1 or self.prompt_lookup:
             return 0
         if len(encoded) == 1:
-            return self._openings.longest(encoded[0]) if self.reuse_opening else 0
+            ahead = self.read_ahead.longest(encoded[0]) if self.read_ahead is not None else 0
+            return max(ahead, self._openings.longest(encoded[0]) if self.reuse_opening else 0)
         # At least one id of each row is left to go on from.
         columns = zip(*(ids[:-1] for ids in encoded), strict=False)
         return sum(1 for _ in takewhile(lambda column: len(set(column)) == 1, columns))
@@ -263,8 +315,15 @@ class ChatGenerator(LanguageModelGenerator):
         """Return the keys and values of what all rows begin with, shape ``(1, shared)``."""
         from transformers import DynamicCache
 
-        opening = self._openings.longest(ids[0].tolist()) if self.reuse_opening else 0
-        cache = self._openings.recall(ids[0, :opening].tolist())
+        own = ids[0].tolist()
+        ahead = self.read_ahead
+        if ahead is None or ahead.longest(own) < len(own):
+            ahead = None  # an opening alone, or what the prompts of a batch happen to share
+        cache = None if ahead is None else ahead.recall(own, self.model)
+        if cache is not None:
+            return cache
+        opening = self._openings.longest(own) if self.reuse_opening else 0
+        cache = self._openings.recall(own[:opening])
         read = 0 if cache is None else opening
         if cache is None:
             cache = DynamicCache(config=self.model.config)
@@ -274,9 +333,9 @@ class ChatGenerator(LanguageModelGenerator):
                 self.model(part, past_key_values=cache, use_cache=True, logits_to_keep=1)
                 read = end
             if read == opening:
-                self._openings = self._openings.including(
-                    ids[0, :opening].tolist(), copy.deepcopy(cache)
-                )
+                self._openings = self._openings.including(own[:opening], copy.deepcopy(cache))
+        if ahead is not None:
+            ahead.keep(own, self.model, cache)
         return cache
 
     def _decoding_options(self, ids: Any, shared: int) -> dict[str, Any]:  # noqa: ANN401

@@ -87,6 +87,10 @@ class CTranslate2Generator(ChatGenerator):
     ) -> list[Generation]:
         written: list[list[int]] = [[] for _ in encoded]
         scores: list[list[float]] = [[] for _ in encoded]
+        # The engine's own thread lets go of `take` last. Held by it, the engine might end in that
+        # thread, which cannot wait for itself: the process would be aborted.
+        reader = copy.copy(self)
+        reader._engine = None
 
         def take(step: Any) -> bool:  # noqa: ANN401 (a result of one step)
             row = step.batch_id
@@ -95,7 +99,7 @@ class CTranslate2Generator(ChatGenerator):
             if on_tokens is not None:
                 on_tokens([step.token_id])
             stop = abandoned is not None and abandoned.is_set()
-            return stop or self._is_complete(written[row])
+            return stop or reader._is_complete(written[row])
 
         self._engine.generate_batch(
             [self.tokenizer.convert_ids_to_tokens(ids) for ids in encoded],

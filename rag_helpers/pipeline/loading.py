@@ -9,13 +9,14 @@ import warnings
 from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 from rag_helpers.chunking import split_by_structure
 from rag_helpers.corpus import fingerprint, load_files, load_help_topics
 from rag_helpers.embedding import DprEmbedder, cached_embedder, load_embedders
 from rag_helpers.environment import cache_folder, cpu_has_bf16
-from rag_helpers.errors import IndexIntegrityError
-from rag_helpers.generator import load_generator
+from rag_helpers.errors import IndexIntegrityError, InvalidInputError
+from rag_helpers.generator import ReadAhead, load_generator
 from rag_helpers.index import ChunkIndex
 from rag_helpers.models import lora_adapter
 from rag_helpers.pipeline.confidence import RetrievalConfidence
@@ -104,6 +105,7 @@ def load_pipeline(
     k: int = 5,
     style: AnswerStyle = "auto",
     adapters: bool = True,
+    read_ahead: ReadAhead | None = None,
 ) -> RagPipeline:
     """Build the course's default pipeline, ready to answer.
 
@@ -136,11 +138,19 @@ def load_pipeline(
     adapters : bool, default True
         Whether the adapters that come with the course are used; False runs the
         models as published, and so does ``$RAG_ADAPTERS`` set to ``off``.
+    read_ahead : ReadAhead, optional
+        Where the tuned reader keeps what it has read of passages, so that each is read once;
+        `RagPipeline.read_ahead` reads them before any question comes.
 
     Returns
     -------
     RagPipeline
         With the index, the retriever and the generator loaded.
+
+    Raises
+    ------
+    InvalidInputError
+        If `read_ahead` is given and there is no tuned reader.
     """
     if index is not None:
         passages, _ = load_embedders(model)
@@ -156,6 +166,7 @@ def load_pipeline(
         k=k,
         style=style,
         adapters=adapters,
+        read_ahead=read_ahead,
     )
 
 
@@ -168,6 +179,7 @@ def pipeline_over(
     k: int = 5,
     style: AnswerStyle = "auto",
     adapters: bool = True,
+    read_ahead: ReadAhead | None = None,
 ) -> RagPipeline:
     """Put the course's default parts around an index.
 
@@ -175,7 +187,7 @@ def pipeline_over(
     ----------
     index : ChunkIndex
         What is searched; the pipeline follows its changes.
-    model, retriever, generator, k, style, adapters
+    model, retriever, generator, k, style, adapters, read_ahead
         As for `load_pipeline`.
 
     Returns
@@ -188,9 +200,18 @@ def pipeline_over(
     # the passages'; DPR's sides differ, and have no adapter.
     published = questions if isinstance(questions, DprEmbedder) else passages
     shipped = adapters and lora_adapter(generator or READER) is not None
+    if read_ahead is not None and not shipped:
+        raise InvalidInputError(
+            f"read_ahead is given and the generator is {generator or 'extractive'!r}: leave "
+            "`generator` and `adapters` as they are, or give read_ahead=None."
+        )
+    options: dict[str, Any] = {"adapter": "auto", "prompt_lookup": _guessed_tokens()}
+    if read_ahead is not None:
+        # Word by word, float32 is the faster one even where bfloat16 reads faster, and
+        # transformers does not join guessing and a cache (``data/results/variants.json``).
+        options = {"adapter": "auto", "dtype": "float32", "read_ahead": read_ahead}
     reader = load_generator(
-        generator or (READER if shipped else "extractive"),
-        **({"adapter": "auto", "prompt_lookup": _guessed_tokens()} if shipped else {}),
+        generator or (READER if shipped else "extractive"), **(options if shipped else {})
     )
     return RagPipeline(
         find_retriever(retriever, index, questions),

@@ -20,7 +20,7 @@ from rag_helpers.prompting import (
     build_prompt,
     declines,
 )
-from rag_helpers.records import Answer, Generation, Hit, Metadata, Prompt, Retriever
+from rag_helpers.records import Answer, Chunk, Generation, Hit, Metadata, Prompt, Retriever
 
 __all__ = ["AnswerStyle", "ConfidenceFunction", "RagPipeline"]
 
@@ -201,6 +201,41 @@ class RagPipeline:
         if len(shown) < len(text) and not declines(text):
             yield text[len(shown) :]
         yield self._finish(found, prompt, Generation(text.strip()))
+
+    def read_ahead(self, chunks: Sequence[Chunk]) -> Iterator[int]:
+        """Have the generator read passages before any question comes.
+
+        Parameters
+        ----------
+        chunks : sequence of Chunk
+            The passages, such as all of an index.
+
+        Yields
+        ------
+        int
+            How many passages are done.
+
+        Raises
+        ------
+        InvalidInputError
+            If passages are not read in turn, or the generator has no ``read_ahead``
+            (`rag_helpers.generator.ReadAhead`).
+        """
+        if self.turns is None or getattr(self.generator, "read_ahead", None) is None:
+            raise InvalidInputError(
+                f"turns is {self.turns} and the generator is {type(self.generator).__name__}: to "
+                "read ahead, read passages in turn and give a ChatGenerator a ReadAhead."
+            )
+        always, never = self.style == "sentences", self.style == "short"
+        templates = [] if always else [self.template]
+        if self.explain is not None and not never:
+            templates.append(self.explain)
+        for done, chunk in enumerate(chunks, start=1):
+            parts = [_Found([], [[Hit(chunk, 0.0, 1)]], template) for template in templates]
+            # What comes after the passage does not matter, and nothing of it is read.
+            for _ in self.generator.read_beginnings([self._fill("?", part, 0) for part in parts]):
+                pass
+            yield done
 
     def _checked(self, style: AnswerStyle) -> AnswerStyle:
         if style not in get_args(AnswerStyle):

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -27,7 +26,6 @@ __all__ = [
     "Node",
     "Prices",
     "Rates",
-    "fit_line",
     "load_measured",
     "load_rates",
     "plan_capacity",
@@ -294,31 +292,6 @@ def plan_capacity(
         chunks, vectors, kind, memory, disk, core_hours, ingest_hours, scan_ms, nodes, replicas,
         once, month, worst + held,
     )  # fmt: skip
-
-
-def fit_line(points: Mapping[float, float]) -> tuple[float, float]:
-    """Return base and slope of the least-squares line through measured points.
-
-    Parameters
-    ----------
-    points : mapping of float to float
-        Such as chunks → bytes of memory; at least two.
-
-    Returns
-    -------
-    tuple of (float, float)
-
-    Examples
-    --------
-    >>> fit_line({1: 12.0, 2: 14.0, 3: 16.0})
-    (10.0, 2.0)
-    """
-    if len(points) < 2:
-        raise InvalidInputError(f"{len(points)} points make no line: measure at least 2.")
-    n = len(points)
-    x, y = sum(points) / n, sum(points.values()) / n
-    slope = sum((a - x) * (b - y) for a, b in points.items()) / sum((a - x) ** 2 for a in points)
-    return y - slope * x, slope
 
 
 def load_measured(file: str | Path = RESULTS) -> dict[str, Any]:

@@ -77,7 +77,7 @@ def recipe(documents):
         text = RECIPE.fill(question, [" ".join(chunks[place].text for place in found[0])])
         return model.generate([Prompt(question, cut(text, model))])[0].text
 
-    return answer, per_s
+    return answer, {"indexing, vectors/s": per_s}
 
 
 def cut(text, model, tokens=512):
@@ -90,7 +90,7 @@ def cut(text, model, tokens=512):
     return text[:low]
 
 
-def default(documents, change=lambda pipeline: None):
+def default(documents, change=lambda pipeline, index: {}):
     """Return the course's system, asked for a few words as a benchmark's answers are."""
     from rag_helpers.pipeline import WINDOW_WORDS, load_index, pipeline_over
 
@@ -98,16 +98,37 @@ def default(documents, change=lambda pipeline: None):
     index = load_index(documents, window_words=WINDOW_WORDS)
     per_s = len(index.vectors()) / (time.perf_counter() - began)
     pipeline = pipeline_over(index, style="short")
-    change(pipeline)
-    return lambda question: pipeline.answer(question).text, per_s
+    more = change(pipeline, index)
+    return lambda question: pipeline.answer(question).text, {"indexing, vectors/s": per_s, **more}
 
 
 def unoptimized(documents):
     """Return the course's system with its reader in float32 and nothing reused."""
     from rag_helpers.generator import ChatGenerator
 
-    def change(pipeline):
+    def change(pipeline, _):
         pipeline.generator = ChatGenerator(adapter="auto", dtype="float32", reuse_opening=False)
+        return {}
+
+    return default(documents, change)
+
+
+def read_ahead(documents):
+    """Return the course's system after it has read all passages, kept on disk."""
+    from rag_helpers.generator import ChatGenerator, ReadAhead
+
+    def change(pipeline, index):
+        # In a folder of the cache, which goes when the measurement ends.
+        kept = ReadAhead(Path(os.environ["RAG_CACHE"], "read_ahead"))
+        pipeline.generator = ChatGenerator(adapter="auto", dtype="float32", read_ahead=kept)
+        began = time.perf_counter()
+        passages = sum(1 for _ in pipeline.read_ahead(index.chunks))
+        size = sum(file.stat().st_size for file in kept.folder.iterdir())
+        return {
+            "passages read ahead": passages,
+            "reading ahead, s": time.perf_counter() - began,
+            "kept on disk, MB": size / 1e6,
+        }
 
     return default(documents, change)
 
@@ -116,11 +137,12 @@ def llama(kind):
     """Return a function that builds the default with its reader in llama.cpp."""
 
     def build(documents):
-        def change(pipeline):
+        def change(pipeline, _):
             from rag_helpers.generator import ChatGenerator
 
             whole = ChatGenerator(adapter="auto", dtype="float32")
             pipeline.generator = LlamaCpp(whole, kind)
+            return {}
 
         return default(documents, change)
 
@@ -210,6 +232,7 @@ SYSTEMS = {
     "recipe as written": recipe,
     "default, fp32, nothing reused": unoptimized,
     "default": default,
+    "default, passages read ahead": read_ahead,
     "llama.cpp Q8_0": llama("Q8_0"),
     "llama.cpp Q4_1": llama("Q4_1"),
 }
@@ -222,7 +245,7 @@ def measure(name, count):
     from rag_helpers.corpus import load_help_topics
     from rag_helpers.evaluation import bootstrap_interval, exact_match, load_gold_split, token_f1
 
-    answer, per_s = SYSTEMS[name](load_help_topics())
+    answer, more = SYSTEMS[name](load_help_topics())
     answer(QUESTION)
     first_s = time.perf_counter() - began
     dev = [question for question in load_gold_split("dev") if question.answers]
@@ -234,7 +257,7 @@ def measure(name, count):
         seconds.append(time.perf_counter() - started)
     row = {
         "first answer, nothing cached, s": round(first_s, 1),
-        "indexing, vectors/s": round(per_s, 1),
+        **{name: round(value, 1) for name, value in more.items()},
         "p50 s": round(statistics.median(seconds), 3),
         "p95 s": round(sorted(seconds)[int(0.95 * (len(seconds) - 1))], 3),
         "peak memory MB": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
