@@ -127,6 +127,8 @@ def test_status_is_escaped_keeps_its_lines_and_tells_errors_apart():
     assert _Page(render_status("a < b\nthen c")).text == "a < b\nthen c"
     assert "role='status'" in render_status("fine") and "role='alert'" not in render_status("fine")
     assert "role='alert'" in render_status("bad", failed=True)
+    # Else a path, which has no spaces, is wider than a narrow cell.
+    assert "overflow-wrap:anywhere" in render_status("/a/long/path")
 
 
 @given(st.text(max_size=200), st.text(max_size=60))
