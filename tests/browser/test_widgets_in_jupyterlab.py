@@ -124,8 +124,7 @@ def drive_panel(run, box, name):
     example = dropdowns[0].locator("option").nth(1).inner_text().split()  # no-break spaces
     words = r"\s+".join(map(re.escape, example))
     expect(question).to_have_value(re.compile(rf"^{words}\s*$"))
-    # This answer is the one in the pictures.
-    ask(run, box, question, "What raises ZeroDivisionError?", "Enter")
+    ask(run, box, question, "What happens when I divide by zero?", "Enter")
 
 
 def ask(run, box, control, text, key):
