@@ -422,6 +422,13 @@ def test_what_a_hostile_file_holds_is_escaped_or_ignored(file):
     assert str(10**30) in render_progress(hostile)
 
 
+def test_the_keyboard_can_scroll_a_table_that_is_wider_than_the_window(tmp_path):
+    table = render_progress(load_progress(tmp_path / "nothing recorded.json"))
+    scrolls = table.split(">")[0]
+    assert "overflow-x:auto" in scrolls and "tabindex='0'" in scrolls and "aria-label" in scrolls
+    assert "width:0;min-width:100%" in scrolls  # as wide as its cell, and not as the table
+
+
 # Cutting exercises from solutions -------------------------------------------------------------
 
 

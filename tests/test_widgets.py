@@ -127,6 +127,8 @@ def test_status_is_escaped_keeps_its_lines_and_tells_errors_apart():
     assert _Page(render_status("a < b\nthen c")).text == "a < b\nthen c"
     assert "role='status'" in render_status("fine") and "role='alert'" not in render_status("fine")
     assert "role='alert'" in render_status("bad", failed=True)
+    # Else a path, which has no spaces, is wider than a narrow cell.
+    assert "overflow-wrap:anywhere" in render_status("/a/long/path")
 
 
 @given(st.text(max_size=200), st.text(max_size=60))
@@ -660,6 +662,13 @@ def test_chart_draws_loss_and_score_on_scales_of_their_own():
     assert (highest, lowest) == (points[0][1], points[1][1])
     assert 'aria-label="loss from 4 to 2, recall@5 from 0.5 to 0.75"' in svg
     assert [f">{end}</text>" in svg for end in ("4", "2", "0.75", "0.5")] == [True] * 4
+
+
+def test_words_of_a_chart_take_the_colour_of_the_page_and_can_be_read_on_any():
+    svg = render_training([(1, 4.0)], [(5, 0.5)], steps=10, score="recall@5", title="The title")
+    assert 'fill="currentColor"' in svg.split(">")[0]
+    assert all(word in re.findall(r">([^<]+)</text>", svg) for word in ("loss", "recall@5"))
+    assert not re.search(r"<text[^>]*fill", svg)
 
 
 @pytest.mark.parametrize("losses", [[], [(1, 2.0)], [(1, 2.0), (2, 2.0)]])

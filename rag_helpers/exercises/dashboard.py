@@ -105,9 +105,13 @@ def render_progress(progress: Progress) -> str:
     rows = []
     for step, exercises in _by_step().items():
         cells = "".join(_cell(one, progress.exercises.get(one.id, Done())) for one in exercises)
-        rows.append(f"<tr><th scope='row' style='text-align:left'>Notebook {step}</th>{cells}</tr>")
+        head = f"<th scope='row' style='text-align:left;line-height:1.3'>Notebook {step}</th>"
+        rows.append(f"<tr>{head}{cells}</tr>")
     return (
-        "<div style='overflow-x:auto'>"
+        # In a narrow window it scrolls, and the keyboard must reach it for that. Without the
+        # two widths, JupyterLab would make it as wide as the table, and cut it off.
+        "<div tabindex='0' role='region' aria-label='Exercises' "
+        "style='overflow-x:auto;width:0;min-width:100%'>"
         "<table style='font:inherit;border-spacing:4px;border-collapse:separate'>"
         f"<caption style='text-align:left'>Exercises done: {done} of {total}</caption>"
         f"{''.join(rows)}</table></div>"

@@ -45,7 +45,9 @@ def render_status(text: str, *, failed: bool = False) -> str:
     True
     """
     role, live, colour = ("alert", "assertive", _FAILED) if failed else ("status", "polite", "")
-    style = f"padding:2px 6px;white-space:pre-wrap;line-height:1.4;{colour}"
+    # Errors name files, and a path has no space to break at in a narrow window.
+    wrap = "white-space:pre-wrap;overflow-wrap:anywhere"
+    style = f"padding:2px 6px;{wrap};line-height:1.4;{colour}"
     return f"<div role='{role}' aria-live='{live}' style='{style}'>{escape(text)}</div>"
 
 

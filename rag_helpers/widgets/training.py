@@ -134,8 +134,14 @@ def render_training(
     parts += _curve(scores, steps, _SCORE, high + 6, "start", dots=True)
     middle = (_LEFT + high) // 2
     parts.append(_text(middle, low + 16, "middle", f"step, of {steps}"))
-    parts.append(_text(_LEFT, low + 34, "start", "— loss", _LOSS) if losses else "")
-    parts.append(_text(high, low + 34, "end", f"● {score}", _SCORE) if scores else "")
+    # The signs are coloured, the words are not: no such colour can be read on light and on dark.
+    if losses:
+        parts.append(f'<path d="M{_LEFT},{low + 30} h14" stroke="{_LOSS}" stroke-width="2"/>')
+        parts.append(_text(_LEFT + 18, low + 34, "start", "loss"))
+    if scores:
+        dot = f'd="M{high - 4},{low + 30} h0" stroke-linecap="round"'
+        parts.append(f'<path {dot} stroke="{_SCORE}" stroke-width="8"/>')
+        parts.append(_text(high - 12, low + 34, "end", score))
     parts.append(_text(middle, 11, "middle", title))
     return "".join([*parts, "</svg>"])
 
@@ -162,9 +168,9 @@ def _curve(
     if dots:
         parts += [f'<circle cx="{x}" cy="{y}" r="4" fill="{colour}"/>' for x, y in places]
     ends = {_TOP + 10: highest, _HEIGHT - _BOTTOM - 2: lowest}
-    parts += [_text(label_x, y, anchor, f"{value:.3g}", colour) for y, value in ends.items()]
+    parts += [_text(label_x, y, anchor, f"{value:.3g}") for y, value in ends.items()]
     return parts
 
 
-def _text(x: int, y: int, anchor: str, text: str, colour: str = "currentColor") -> str:
-    return f'<text x="{x}" y="{y}" text-anchor="{anchor}" fill="{colour}">{escape(text)}</text>'
+def _text(x: int, y: int, anchor: str, text: str) -> str:
+    return f'<text x="{x}" y="{y}" text-anchor="{anchor}">{escape(text)}</text>'

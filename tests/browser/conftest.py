@@ -43,10 +43,12 @@ IMAGES = ".jp-RenderedHTMLCommon img, .jp-RenderedImage img"
 class Lab:
     """A running JupyterLab.
 
-    `folder` is what it serves; notebooks put there can be opened.
+    `folder` is what it serves; notebooks put there can be opened. `progress` is where its
+    kernels keep which exercises are done.
     """
 
     def __init__(self, folder, address, token):
+        self.progress = folder.parent / "progress.json"
         self.folder, self.address, self.token = folder, address, token
 
     def trust(self, name):
@@ -147,6 +149,7 @@ def lab(tmp_path_factory):
         **os.environ,
         **{f"JUPYTER_{name}": str(home / place) for name, place in places.items()},
         "IPYTHONDIR": str(home / "ipython"),
+        "RAG_PROGRESS": str(home / "progress.json"),
     }
     (home / "ipython").mkdir()
     log = home / "log.txt"
