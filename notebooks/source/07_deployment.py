@@ -211,7 +211,7 @@ for panel, (name, found) in zip(panels, study.items(), strict=True):
     panel.set_title(name)
     panel.get_legend().remove()
 every = panels[0].get_legend_handles_labels()
-figure.legend(*every, loc="outside right center", frameon=False, fontsize=8)
+_ = figure.legend(*every, loc="outside right center", frameon=False, fontsize=8)
 # %% [markdown]
 # The default follows a rule: the fastest whose F1 is within one point of float32's and which gives
 # at least 95 % of its answers.
@@ -410,7 +410,7 @@ for panel, group in zip(panels, study, strict=True):
     panel.get_legend().remove()
     panel.label_outer()
 handles = panels[0].get_legend_handles_labels()
-figure.legend(*handles, loc="outside lower center", ncols=7, frameon=False, fontsize=8)
+_ = figure.legend(*handles, loc="outside lower center", ncols=7, frameon=False, fontsize=8)
 # %% [markdown]
 # At a million, a question to the flat index takes a fifth of a second, and the inverted file
 # answers far more of them while it misses almost nothing. The graph (HNSW), so good on our own
