@@ -235,8 +235,8 @@ def test_no_attack_of_a_document_runs_in_any_widget(lab, page):
 def test_notebook_opens_without_a_broken_output(lab, page, name):
     lab.open(page, serve(lab, name))
     assert faults(page) == []
-    # The data flow, and at least two figures.
-    assert count_images(page) >= 3
+    # The data flow, and in a lesson at least two figures; the capstone draws the reader's own.
+    assert count_images(page) >= (1 if name == "capstone" else 3)
 
 
 @pytest.mark.timeout(600)
