@@ -86,10 +86,21 @@ def serve_on_ray(
             f"replicas is {replicas}: give a number from 1 up, or the fewest and the most."
         )
     serve = import_part("serve")
-    serve.start(
-        proxy_location="HeadOnly",
-        http_options={"host": chosen.host, "port": chosen.port, "request_timeout_s": None},
-    )
+    for is_last in (False, True):
+        try:
+            serve.start(
+                proxy_location="HeadOnly",
+                http_options={"host": chosen.host, "port": chosen.port, "request_timeout_s": None},
+            )
+            break
+        except import_ray().exceptions.RayActorError as error:
+            # The proxy of a service that has just ended may still hold the port.
+            serve.shutdown()
+            if is_last:
+                raise ScalingError(
+                    f"Ray Serve's proxy ended while it started on port {chosen.port} "
+                    f"({str(error).splitlines()[0]}): see that the port is free, then start again."
+                ) from error
     deployment = serve.deployment(serve.ingress(_builder(load, chosen))(_Replica)).options(
         name="service",
         ray_actor_options={"num_cpus": cpus_per_replica},
