@@ -355,6 +355,7 @@ def padded(bert):
     return SentenceTransformer(str(bert), device="cpu")
 
 
+@pytest.mark.seconds
 @given(texts=sentences, tokens_at_once=st.sampled_from([1, 50, 1024]))
 @settings(
     max_examples=40,

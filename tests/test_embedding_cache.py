@@ -345,6 +345,7 @@ def small(bert):
 words = st.lists(st.sampled_from("abcdefghij"), max_size=40).map(" ".join)
 
 
+@pytest.mark.seconds
 @given(calls=st.lists(st.lists(words, max_size=6), max_size=3))
 @some_settings
 def test_a_real_encoders_vectors_agree_but_for_rounding_and_come_back_bit_by_bit(

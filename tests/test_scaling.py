@@ -385,7 +385,12 @@ def test_bytes_per_vector_are_those_of_faiss(kind, factory):
 
     vectors = np.random.default_rng(0).normal(size=(2000, 384)).astype(np.float32)
     index = faiss.index_factory(384, factory)
-    index.train(vectors)
+    threads = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)  # beside other tests, FAISS' threads wait for each other
+    try:
+        index.train(vectors)
+    finally:
+        faiss.omp_set_num_threads(threads)
     fixed = len(faiss.serialize_index(index))
     index.add_with_ids(vectors, np.arange(2000))
     per_vector = (len(faiss.serialize_index(index)) - fixed) / 2000

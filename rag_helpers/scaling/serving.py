@@ -86,21 +86,10 @@ def serve_on_ray(
             f"replicas is {replicas}: give a number from 1 up, or the fewest and the most."
         )
     serve = import_part("serve")
-    for is_last in (False, True):
-        try:
-            serve.start(
-                proxy_location="HeadOnly",
-                http_options={"host": chosen.host, "port": chosen.port, "request_timeout_s": None},
-            )
-            break
-        except import_ray().exceptions.RayActorError as error:
-            # The proxy of a service that has just ended may still hold the port.
-            serve.shutdown()
-            if is_last:
-                raise ScalingError(
-                    f"Ray Serve's proxy ended while it started on port {chosen.port} "
-                    f"({str(error).splitlines()[0]}): see that the port is free, then start again."
-                ) from error
+    serve.start(
+        proxy_location="HeadOnly",
+        http_options={"host": chosen.host, "port": chosen.port, "request_timeout_s": None},
+    )
     deployment = serve.deployment(serve.ingress(_builder(load, chosen))(_Replica)).options(
         name="service",
         ray_actor_options={"num_cpus": cpus_per_replica},
@@ -171,9 +160,36 @@ def _wait_until_ready(serve: Any, fewest: int, ready_s: float) -> None:  # noqa:
         time.sleep(0.2)
 
 
-def stop_serving() -> None:
-    """Stop the service; running questions end first."""
+def stop_serving(*, timeout_s: float = 60.0) -> None:
+    """Stop the service; running questions end first.
+
+    Returns when the last of Serve's processes has ended. Serve itself returns earlier, and a
+    service that is started then is taken down with the old one.
+
+    Parameters
+    ----------
+    timeout_s : float
+        Longest wait for that, in seconds.
+
+    Raises
+    ------
+    ScalingError
+        If something of it still runs.
+    """
     import_part("serve").shutdown()
+    deadline = time.monotonic() + timeout_s
+    while left := _parts_of_serve():
+        if time.monotonic() > deadline:
+            raise ScalingError(
+                f"{left[0]} of Ray Serve still runs after {timeout_s:g} seconds: wait, or stop the "
+                "cluster."
+            )
+        time.sleep(0.1)
+
+
+def _parts_of_serve() -> list[str]:
+    named = import_ray().util.list_named_actors(all_namespaces=True)
+    return [one["name"] for one in named if one["namespace"] == "serve"]
 
 
 @dataclass(frozen=True, slots=True)
