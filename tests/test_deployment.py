@@ -657,6 +657,16 @@ def test_the_pipeline_is_the_one_that_the_settings_describe(tmp_path):
     assert pipeline.answer("When does ice melt?").text == "Ice melts at zero degrees."
 
 
+@pytest.mark.models
+def test_a_service_keeps_what_it_reads_only_where_it_may(monkeypatch, tmp_path):
+    monkeypatch.setenv("RAG_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "ice.txt").write_text("Ice melts at zero degrees.", encoding="utf-8")
+    assert load_for(load_settings(corpus=str(tmp_path / "ice.txt"))).generator.read_ahead is None
+    monkeypatch.setenv("RAG_READ_AHEAD_MB", "50")
+    kept = load_for(load_settings(corpus=str(tmp_path / "ice.txt"))).generator.read_ahead
+    assert (kept.folder, kept.max_mb) == (tmp_path / "cache" / "read_ahead", 50)
+
+
 def test_wrong_settings_are_named_without_the_key(monkeypatch):
     monkeypatch.setenv("RAG_API_KEY", "short-secret")
     with pytest.raises(InvalidInputError, match="api_key") as caught:

@@ -6,6 +6,7 @@ that the path from a folder to an answer is the real one.
 
 from __future__ import annotations
 
+import os
 import shutil
 import threading
 import time
@@ -539,6 +540,36 @@ def test_the_files_of_read_ahead_stay_within_their_room(chat, tmp_path) -> None:
     before = {path.name for path in (tmp_path / "two").iterdir()}
     generator.generate([prompts[0]])
     assert {path.name for path in (tmp_path / "two").iterdir()} == before
+
+
+@pytest.mark.seconds
+def test_the_draft_of_a_killed_process_takes_room_no_longer_than_others(chat, tmp_path) -> None:
+    prompt = make_prompts(TINY_CHAT)[0]
+    chat.with_options(read_ahead=ReadAhead(tmp_path)).generate([prompt])
+    (file,) = tmp_path.iterdir()
+    size = file.stat().st_size
+    draft = tmp_path / "left.1.1.new"
+    file.rename(draft)
+    os.utime(draft, (0, 0))
+    chat.with_options(read_ahead=ReadAhead(tmp_path, max_mb=1.5 * size / 1e6)).generate([prompt])
+    assert list(tmp_path.iterdir()) == [file]
+
+
+@pytest.mark.seconds
+def test_what_half_a_float_cannot_hold_is_kept_whole(chat, tmp_path) -> None:
+    import torch
+    from transformers import DynamicCache
+
+    ahead = ReadAhead(tmp_path)
+    for largest in (60_000.0, 70_000.0):
+        cache = DynamicCache(config=chat.model.config)
+        part = torch.full((1, 2, 3, 4), 0.5)
+        part[0, 0, 0, 0] = -largest
+        for layer in range(chat.model.config.num_hidden_layers):
+            cache.update(part, part, layer)
+        ids = [int(largest)]
+        ahead.keep(ids, chat.model, cache)
+        assert torch.equal(ahead.recall(ids, chat.model).layers[0].keys, part)
 
 
 @pytest.mark.seconds

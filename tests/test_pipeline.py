@@ -18,7 +18,12 @@ from rag_helpers.errors import (
     ModelNotFoundError,
 )
 from rag_helpers.evaluation import load_gold_split
-from rag_helpers.generator import ChatGenerator, ExtractiveGenerator, Seq2SeqGenerator
+from rag_helpers.generator import (
+    ChatGenerator,
+    ExtractiveGenerator,
+    ReadAhead,
+    Seq2SeqGenerator,
+)
 from rag_helpers.index import ChunkIndex
 from rag_helpers.pipeline import (
     QuestionLikelihood,
@@ -423,6 +428,39 @@ def test_the_shipped_reader_names_the_exception_and_cites_its_passage():
         absent = pipeline.answer(question)
         assert absent.abstained and "does not seem to hold the answer" in absent.text
         assert absent.confidence < 0.5 and absent.citations
+
+
+@pytest.mark.models
+def test_passages_read_ahead_give_the_same_answers(tmp_path):
+    plain = load_pipeline(style="short")
+    plain.generator = ChatGenerator(adapter="auto", dtype="float32")
+    ahead = load_pipeline(read_ahead=ReadAhead(tmp_path))
+    question = "What happens when I divide by zero?"
+    chunks = [hit.chunk for hit in ahead.retriever.search(question, k=2)]
+    assert list(ahead.read_ahead(chunks)) == [1, 2]
+    # A few words and sentences are asked for in other words, before the passage.
+    kept = {path.name for path in tmp_path.iterdir()}
+    assert len(kept) == 4
+    for one in ("short", "sentences"):
+        expected = plain if one == "short" else load_pipeline(style=one)
+        expected.generator = plain.generator
+        assert ahead.answer(question, k=2, style=one).text == expected.answer(question, k=2).text
+    assert {path.name for path in tmp_path.iterdir()} == kept, "a passage was read again"
+
+
+def test_reading_ahead_needs_a_reader_that_can():
+    retriever = KeywordRetriever([Chunk("Ice melts.", "ice", 0, 10)])
+    for given in ({"turns": 1}, {}):
+        pipeline = RagPipeline(retriever, ExtractiveGenerator(), **given)
+        with pytest.raises(InvalidInputError, match="read passages in turn and give a Chat"):
+            list(pipeline.read_ahead([]))
+
+
+@pytest.mark.models
+def test_reading_ahead_without_the_tuned_reader_is_refused(tmp_path):
+    for given in ({"generator": "extractive"}, {"adapters": False}):
+        with pytest.raises(InvalidInputError, match="read_ahead is given and the generator is"):
+            load_pipeline(read_ahead=ReadAhead(tmp_path), **given)
 
 
 # Confidence -------------------------------------------------------------------------------

@@ -45,12 +45,16 @@ class ReadAhead:
         A passage of 200 words takes about 6 in float16 with SmolLM2-135M.
     half : bool, default True
         Whether float32 is kept in float16: half the size, and the same answers where it was
-        measured (``data/results/variants.json``).
+        measured (``data/results/variants.json``). What float16 cannot hold stays float32.
 
     Raises
     ------
     InvalidInputError
         If `max_mb` is not above 0.
+
+    Notes
+    -----
+    A model's weights are looked at once: after a change in place, make a new object.
     """
 
     def __init__(self, folder: str | Path, *, max_mb: float = 4000.0, half: bool = True) -> None:
@@ -123,13 +127,15 @@ class ReadAhead:
         import safetensors.torch
         import torch
 
-        kind = torch.float16 if self.half and model.dtype == torch.float32 else model.dtype
-        blob = safetensors.torch.save(
-            {
-                name: torch.stack([getattr(layer, name)[0] for layer in cache.layers]).to(kind)
-                for name in ("keys", "values")
-            }
-        )
+        whole = {
+            name: torch.stack([getattr(layer, name)[0] for layer in cache.layers])
+            for name in ("keys", "values")
+        }
+        most = torch.finfo(torch.float16).max
+        fits = all(bool(part.abs().max() <= most) for part in whole.values())
+        if self.half and model.dtype == torch.float32 and fits:
+            whole = {name: part.to(torch.float16) for name, part in whole.items()}
+        blob = safetensors.torch.save(whole)
         path = self._path(ids, model)
         draft = path.with_suffix(f".{os.getpid()}.{threading.get_ident()}.new")
         try:
@@ -147,7 +153,9 @@ class ReadAhead:
             )
 
     def _make_room(self) -> None:
-        files = [(path, path.stat()) for path in self.folder.glob("*.kv")]
+        # A killed process leaves its draft behind: it counts, and goes, like the others.
+        found = [path for kind in ("*.kv", "*.new") for path in self.folder.glob(kind)]
+        files = [(path, path.stat()) for path in found]
         over = sum(facts.st_size for _, facts in files) - self.max_mb * 1e6
         for path, facts in sorted(files, key=lambda one: one[1].st_mtime):
             if over <= 0:
