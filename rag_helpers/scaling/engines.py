@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from importlib import import_module, metadata
 from importlib.util import find_spec
 from typing import Any
@@ -234,22 +235,37 @@ def check_versions(*, timeout_s: float = 60.0) -> int:
         If a node differs or does not answer.
     """
     ray = import_ray()
+    deadline = time.monotonic() + timeout_s
+    while True:
+        alive = [node for node in ray.nodes() if node["Alive"]]
+        try:
+            answers = _ask_versions(alive, max(deadline - time.monotonic(), 0.1))
+            break
+        except ray.exceptions.RayError as error:
+            # A node that has just come or gone is not known everywhere at once: list them anew.
+            moved = isinstance(error, ray.exceptions.TaskUnschedulableError)
+            if moved and time.monotonic() < deadline:
+                time.sleep(0.2)
+                continue
+            raise ScalingError(
+                f"Of {len(alive)} nodes not all told their versions within {timeout_s:g} seconds "
+                f"({type(error).__name__}): install rag_helpers on every node, or remove the node."
+            ) from error
+    compare_versions(versions_here(), answers)
+    return len(alive)
+
+
+def _ask_versions(nodes: Sequence[Mapping[str, Any]], timeout_s: float) -> dict[str, Any]:
+    """Return what each of these nodes has, by the node's name."""
+    ray = import_ray()
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    alive = [node for node in ray.nodes() if node["Alive"]]
     ask = ray.remote(num_cpus=0)(versions_here)
     asked = {
         f"Node {node['NodeID'][:8]} at {node['NodeManagerAddress']}": ask.options(
             scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
         ).remote()
-        for node in alive
+        for node in nodes
     }
-    try:
-        answers = ray.get(list(asked.values()), timeout=timeout_s)
-    except ray.exceptions.RayError as error:
-        raise ScalingError(
-            f"Of {len(alive)} nodes not all told their versions within {timeout_s:g} seconds "
-            f"({type(error).__name__}): install rag_helpers on every node, or remove the node."
-        ) from error
-    compare_versions(versions_here(), dict(zip(asked, answers, strict=True)))
-    return len(alive)
+    answers = ray.get(list(asked.values()), timeout=timeout_s)
+    return dict(zip(asked, answers, strict=True))
