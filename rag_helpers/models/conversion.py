@@ -25,14 +25,18 @@ def quiet_loading() -> Iterator[None]:
     >>> with quiet_loading():
     ...     pass
     """
+    from transformers import modeling_gguf_pytorch_utils as gguf
     from transformers.utils import logging
 
     verbosity, had_bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
+    # No switch turns this bar off, and in notebooks it is a widget that stays.
+    shown, gguf.tqdm = gguf.tqdm, lambda items, **_: items
     try:
         yield
     finally:
+        gguf.tqdm = shown
         logging.set_verbosity(verbosity)
         if had_bars:
             logging.enable_progress_bar()
