@@ -16,11 +16,12 @@ from typing import Any
 from rag_helpers.generator.chat import ChatGenerator
 from rag_helpers.generator.extractive import ExtractiveGenerator
 from rag_helpers.generator.language_model import LanguageModelGenerator
-from rag_helpers.generator.loading import model_kind
+from rag_helpers.generator.loading import HALF_WEIGHTS, model_kind
 from rag_helpers.generator.reading_ahead import ReadAhead
 from rag_helpers.generator.seq2seq import Seq2SeqGenerator
 
 __all__ = [
+    "HALF_WEIGHTS",
     "ChatGenerator",
     "ExtractiveGenerator",
     "LanguageModelGenerator",

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import copy
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import takewhile
+from threading import Event
 from typing import Any
 
 from rag_helpers.errors import InvalidInputError
+from rag_helpers.generator.greedy import write_greedily
 from rag_helpers.generator.language_model import LanguageModelGenerator
 from rag_helpers.generator.openings import Openings
 from rag_helpers.generator.reading_ahead import ReadAhead
-from rag_helpers.records import Prompt
+from rag_helpers.records import Generation, Prompt
 
 __all__ = ["BeginningsGenerator"]
 
@@ -29,6 +31,7 @@ class BeginningsGenerator(LanguageModelGenerator):
     """
 
     prompt_lookup: int
+    repetition_penalty: float
     reuse_opening: bool
     read_ahead: ReadAhead | None
     _openings = Openings()  # never changed, only replaced
@@ -83,8 +86,7 @@ class BeginningsGenerator(LanguageModelGenerator):
             yield done
 
     def _shared_prefix(self, encoded: Sequence[list[int]]) -> int:
-        # transformers' prompt lookup loses count of its scores when a cache is given.
-        if self.num_beams > 1 or self.prompt_lookup:
+        if self.num_beams > 1:
             return 0
         if len(encoded) == 1:
             ahead = self.read_ahead.longest(encoded[0]) if self.read_ahead is not None else 0
@@ -119,6 +121,48 @@ class BeginningsGenerator(LanguageModelGenerator):
         if ahead is not None:
             ahead.keep(own, self.model, cache)
         return cache
+
+    def _run(
+        self,
+        encoded: Sequence[list[int]],
+        *,
+        on_tokens: Callable[[list[int]], None] | None = None,
+        abandoned: Event | None = None,
+    ) -> list[Generation]:
+        if not self.prompt_lookup or self.temperature:
+            return super()._run(encoded, on_tokens=on_tokens, abandoned=abandoned)
+        return [self._guess_and_write(ids, on_tokens, abandoned) for ids in encoded]
+
+    def _guess_and_write(
+        self,
+        ids: list[int],
+        on_tokens: Callable[[list[int]], None] | None,
+        abandoned: Event | None,
+    ) -> Generation:
+        """Write one answer by prompt lookup. transformers' own takes no cache that holds part."""
+        import torch
+        from transformers import DynamicCache
+
+        def is_done(written: list[int]) -> bool:
+            stopped = abandoned is not None and abandoned.is_set()
+            return stopped or written[-1] in self._end_ids or self._is_complete(written)
+
+        with torch.inference_mode():
+            shared = self._shared_prefix([ids])
+            known = torch.tensor([ids[:shared]], device=self.model.device)
+            written, scores = write_greedily(
+                self.model,
+                ids,
+                cache=self._read_shared(known)
+                if shared
+                else DynamicCache(config=self.model.config),
+                guesses=self.prompt_lookup,
+                max_new_tokens=self.max_new_tokens,
+                is_done=is_done,
+                repetition_penalty=self.repetition_penalty,
+                on_tokens=on_tokens,
+            )
+        return self._finish(written, scores)
 
     def _decoding_options(self, ids: Any, shared: int) -> dict[str, Any]:  # noqa: ANN401
         if not shared:

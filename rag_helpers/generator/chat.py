@@ -55,8 +55,9 @@ class ChatGenerator(BeginningsGenerator):
         from its context.
     prompt_lookup : int
         Above 0, that many tokens at a time are guessed by copying from the prompt
-        and verified in one step (prompt lookup decoding): faster where answers
-        quote, the same text up to rounding, one prompt at a time.
+        and verified in one step (see `rag_helpers.generator.greedy`): faster where
+        answers quote, the same text up to rounding, one prompt at a time. Where
+        text is sampled nothing is guessed.
     reuse_opening : bool
         Whether what comes before the user's text is read once, and what was computed
         for it copied for each prompt: the same text up to rounding.
@@ -80,6 +81,8 @@ class ChatGenerator(BeginningsGenerator):
         ``"float32"``, ``"bfloat16"``, ``"float16"``, or ``"auto"``: bfloat16
         where the processor multiplies it natively, else float32. In bfloat16 the
         text of a prompt may depend on its batch, since sums round differently.
+        ``"half-weights"`` keeps weights in float16 and multiplies in float32, on x86
+        processors: see `rag_helpers.generator.half_weights`.
 
     Raises
     ------
@@ -199,11 +202,10 @@ class ChatGenerator(BeginningsGenerator):
                 f"prompt_lookup is {self.prompt_lookup} and num_beams is {self.num_beams}: it "
                 "works greedily only; set one of them off."
             )
-        if self.read_ahead is not None and (self.prompt_lookup or self.num_beams > 1):
+        if self.read_ahead is not None and self.num_beams > 1:
             raise InvalidInputError(
-                f"read_ahead is given, prompt_lookup is {self.prompt_lookup} and num_beams is "
-                f"{self.num_beams}: what was read ahead serves one greedy row; set prompt_lookup=0 "
-                "and num_beams=1, or read_ahead=None."
+                f"read_ahead is given and num_beams is {self.num_beams}: what was read ahead "
+                "serves one row; set num_beams=1, or read_ahead=None."
             )
         if self._budget_wanted < 1:
             raise InvalidInputError(f"token_budget is {self._budget_wanted}: give at least 1.")
@@ -252,9 +254,6 @@ class ChatGenerator(BeginningsGenerator):
                 ids += self._read_template(part)
         return ids
 
-    def _rows_per_batch(self) -> int:
-        return 1 if self.prompt_lookup else self.batch_size
-
     def _decoding_options(self, ids: Any, shared: int) -> dict[str, Any]:  # noqa: ANN401
         options = super()._decoding_options(ids, shared)
         if self.repetition_penalty != 1:
@@ -265,8 +264,6 @@ class ChatGenerator(BeginningsGenerator):
                     self.repetition_penalty, prompt_ignore_length=ids.shape[1]
                 )
             ]
-        if self.prompt_lookup:
-            options["prompt_lookup_num_tokens"] = self.prompt_lookup
         return options
 
     def _is_complete(self, ids: list[int]) -> bool:

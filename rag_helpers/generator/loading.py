@@ -14,7 +14,10 @@ from rag_helpers.environment import cpu_has_bf16, select_device
 from rag_helpers.errors import GeneratorError, InvalidInputError
 from rag_helpers.models import quiet_loading
 
-__all__ = ["LoadedModel", "ModelKind", "load_model", "model_kind"]
+__all__ = ["HALF_WEIGHTS", "LoadedModel", "ModelKind", "load_model", "model_kind"]
+
+HALF_WEIGHTS = "half-weights"
+"""The `dtype` of weights in float16 that are multiplied in float32."""
 
 ModelKind: TypeAlias = Literal["encoder-decoder", "causal"]
 _AUTO_CLASSES: dict[ModelKind, str] = {
@@ -98,7 +101,7 @@ def load_model(
     kind : str
         As `model_kind` says.
     dtype : str
-        ``"float32"``, ``"bfloat16"``, ``"float16"`` or ``"auto"``.
+        ``"float32"``, ``"bfloat16"``, ``"float16"``, ``"half-weights"`` or ``"auto"``.
     prepare : callable
         Changes the model while it is still in float32, such as merging an adapter.
 
@@ -112,14 +115,17 @@ def load_model(
     GeneratorError
         If a file is missing or unreadable, or weights are missing.
     InvalidInputError
-        If `dtype` is unknown.
+        If `dtype` is unknown, or ``"half-weights"`` and does not fit model or machine.
     """
     import torch
     import transformers
     from tokenizers import Tokenizer
 
     device = select_device()
-    torch_dtype = getattr(torch, _choose_dtype(dtype, device))
+    half = dtype == HALF_WEIGHTS
+    if half:
+        _check_half_weights(kind, device)
+    torch_dtype = getattr(torch, "float32" if half else _choose_dtype(dtype, device))
     try:
         with quiet_loading():
             tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
@@ -153,12 +159,31 @@ def load_model(
     template_tokenizer.no_padding()
     text_tokenizer = Tokenizer.from_str(template_tokenizer.to_str())
     text_tokenizer.encode_special_tokens = True
+    model = prepare(model).to(device=device, dtype=torch_dtype).eval()
+    if half:
+        from rag_helpers.generator.half_weights import halve_weights
+
+        model = halve_weights(model)
     return LoadedModel(
-        model=prepare(model).to(device=device, dtype=torch_dtype).eval(),
+        model=model,
         tokenizer=tokenizer,
         read_template=lambda text: template_tokenizer.encode(text, add_special_tokens=False).ids,
         read_text=text_tokenizer.encode,
     )
+
+
+def _check_half_weights(kind: ModelKind, device: str) -> None:
+    from rag_helpers.generator.half_weights import half_weights_run_here
+
+    if kind != "causal":
+        raise InvalidInputError(
+            f"dtype is {HALF_WEIGHTS!r} and the model is {kind}: it is for causal models; use "
+            "'float32'."
+        )
+    if device != "cpu" or not half_weights_run_here():
+        raise InvalidInputError(
+            f"dtype is {HALF_WEIGHTS!r}, which needs an x86 processor and no GPU: use 'auto'."
+        )
 
 
 def _choose_dtype(dtype: str, device: str) -> str:
@@ -166,7 +191,7 @@ def _choose_dtype(dtype: str, device: str) -> str:
         return dtype
     if dtype != "auto":
         raise InvalidInputError(
-            f"dtype is {dtype!r}: use 'auto', 'float32', 'bfloat16' or 'float16'."
+            f"dtype is {dtype!r}: use 'auto', 'float32', 'bfloat16', 'float16' or {HALF_WEIGHTS!r}."
         )
     if device == "cuda":
         import torch

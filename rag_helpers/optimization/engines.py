@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from rag_helpers.errors import InvalidInputError, MissingExtraError
 from rag_helpers.generator import ChatGenerator
 from rag_helpers.models import quiet_loading
+from rag_helpers.optimization.quantizing import check_not_packed
 from rag_helpers.records import Generation, Prompt
 
 __all__ = ["CTranslate2Generator", "quantize_torchao"]
@@ -41,8 +42,8 @@ class CTranslate2Generator(ChatGenerator):
     MissingExtraError
         If CTranslate2 is not installed.
     InvalidInputError
-        If this processor does not know the type, or the original uses beams or a
-        temperature.
+        If this processor does not know the type, the original uses beams or a temperature, or its
+        weights are packed.
     """
 
     def __init__(self, original: ChatGenerator, *, compute_type: str = "int8") -> None:
@@ -57,6 +58,7 @@ class CTranslate2Generator(ChatGenerator):
                 f"num_beams is {original.num_beams} and temperature {original.temperature}: this "
                 "engine is used greedily; set them to 1 and 0."
             )
+        check_not_packed(original.model)
         # Everything but the model is the original's; its constructor would load the model anew.
         self.__dict__.update(original.__dict__)
         with tempfile.TemporaryDirectory() as draft:
@@ -140,7 +142,7 @@ def quantize_torchao(part: T) -> T:
     MissingExtraError
         If torchao is not installed.
     InvalidInputError
-        If there is no torch module.
+        If there is no torch module, or its weights are packed.
     """
     import torch
 
@@ -150,6 +152,7 @@ def quantize_torchao(part: T) -> T:
         raise InvalidInputError(
             f"{type(part).__name__} holds no torch model, so there is nothing to quantize."
         )
+    check_not_packed(model)
     other = copy.copy(part)
     small = copy.deepcopy(model)
 

@@ -68,7 +68,28 @@ def model_size_mb(part: object) -> float:
     state = held[1].state_dict()
     for value in state.values():
         visit(value)
-    return sum(sizes.values()) / 1e6
+    # Weights in float16 that FBGEMM packed are out of sight, and say how much they take.
+    packed = sum(getattr(layer, "packed_bytes", 0) for layer in held[1].modules())
+    return (sum(sizes.values()) + packed) / 1e6
+
+
+def check_not_packed(model: Any) -> None:  # noqa: ANN401 (torch is untyped here)
+    """Refuse a model whose weights are out of sight already.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        To be changed or saved.
+
+    Raises
+    ------
+    InvalidInputError
+        If it was loaded with ``dtype="half-weights"``.
+    """
+    if any(hasattr(layer, "packed_bytes") for layer in model.modules()):
+        raise InvalidInputError(
+            "The model's weights are packed in float16; load it with dtype='float32' first."
+        )
 
 
 def quantize_dynamic(part: T) -> T:
@@ -91,7 +112,7 @@ def quantize_dynamic(part: T) -> T:
     Raises
     ------
     InvalidInputError
-        If there is no torch module, or it is not in float32.
+        If there is no torch module, or it is not in float32, or packed.
     RagError
         If this build of PyTorch cannot compute in 8 bits on this processor.
     """
@@ -103,6 +124,7 @@ def quantize_dynamic(part: T) -> T:
             f"{type(part).__name__} holds no torch model, so there is nothing to quantize."
         )
     attribute, model = held
+    check_not_packed(model)
     if any(weight.dtype != torch.float32 for weight in model.parameters()):
         raise InvalidInputError("The model is not in float32; load it with dtype='float32' first.")
     with warnings.catch_warnings():

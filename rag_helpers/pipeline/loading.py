@@ -14,9 +14,9 @@ from typing import Any
 from rag_helpers.chunking import split_by_structure
 from rag_helpers.corpus import fingerprint, load_files, load_help_topics
 from rag_helpers.embedding import DprEmbedder, cached_embedder, load_embedders
-from rag_helpers.environment import cache_folder, cpu_has_bf16
+from rag_helpers.environment import cache_folder, select_device
 from rag_helpers.errors import IndexIntegrityError, InvalidInputError
-from rag_helpers.generator import ReadAhead, load_generator
+from rag_helpers.generator import HALF_WEIGHTS, ReadAhead, load_generator
 from rag_helpers.index import ChunkIndex
 from rag_helpers.models import lora_adapter
 from rag_helpers.pipeline.confidence import RetrievalConfidence
@@ -27,6 +27,7 @@ from rag_helpers.records import Chunk, Document
 from rag_helpers.retriever import embed_chunks, embed_windows
 
 __all__ = [
+    "GUESSES",
     "TURNS",
     "WINDOW_WORDS",
     "build_index",
@@ -41,6 +42,9 @@ WINDOW_WORDS = 40
 
 TURNS = 3
 """Passages that the tuned reader reads in turn; measured in ``data/results/ablation.json``."""
+
+GUESSES = 4
+"""Tokens that the tuned reader guesses a step: of 2 to 10 the fastest on dev questions."""
 
 # The confidence is a probability: below one half the corpus more likely lacks the answer.
 MIN_CONFIDENCE = 0.5
@@ -205,14 +209,8 @@ def pipeline_over(
             f"read_ahead is given and the generator is {generator or 'extractive'!r}: leave "
             "`generator` and `adapters` as they are, or give read_ahead=None."
         )
-    options: dict[str, Any] = {"adapter": "auto", "prompt_lookup": _guessed_tokens()}
-    if read_ahead is not None:
-        # Word by word, float32 is the faster one even where bfloat16 reads faster, and
-        # transformers does not join guessing and a cache (``data/results/variants.json``).
-        options = {"adapter": "auto", "dtype": "float32", "read_ahead": read_ahead}
-    reader = load_generator(
-        generator or (READER if shipped else "extractive"), **(options if shipped else {})
-    )
+    options = _quick_reading(read_ahead) if shipped else {}
+    reader = load_generator(generator or (READER if shipped else "extractive"), **options)
     return RagPipeline(
         find_retriever(retriever, index, questions),
         reader,
@@ -225,12 +223,17 @@ def pipeline_over(
     )
 
 
-def _guessed_tokens() -> int:
-    """Return how many tokens the tuned reader guesses at a time: what was fastest, and alike.
+def _quick_reading(read_ahead: ReadAhead | None) -> dict[str, Any]:
+    """Return how the tuned reader reads: what was fastest, and alike (``variants.json``)."""
+    from rag_helpers.generator.half_weights import half_weights_run_here
 
-    ``data/results/variants.json``: in bfloat16 guessing pays, in float32 it does not.
-    """
-    return 10 if cpu_has_bf16() else 0
+    half = select_device() == "cpu" and half_weights_run_here()
+    return {
+        "adapter": "auto",
+        "dtype": HALF_WEIGHTS if half else "auto",
+        "prompt_lookup": GUESSES,
+        "read_ahead": read_ahead,
+    }
 
 
 def load_index(
