@@ -65,6 +65,8 @@ for largest in (1, 10, 100):
 # - *fp32* (float32): 32 bits a weight. Our model file holds 4-bit weights (Q4_1) that were
 #   expanded once, so "fp32" here means de-quantized Q4_1.
 # - *bf16*: 16 bits. Fast only where the processor multiplies it natively; left out elsewhere.
+# - *half weights*: 16 bits in memory, 32 in arithmetic. A token needs every weight once, and
+#   fetching them from memory takes longer than multiplying them. On x86 processors alone.
 # - *opening reused*: all prompts begin with the same instructions. What the model computed for
 #   them is kept and copied; the answers should stay the same.
 # - *int8*: the recipe's `torch.quantization`, in its *dynamic* form, on every linear layer:
@@ -75,6 +77,7 @@ for largest in (1, 10, 100):
 
 # %%
 from rag_helpers.environment import cpu_has_bf16
+from rag_helpers.generator.half_weights import half_weights_run_here
 from rag_helpers.optimization import quantize_dynamic
 
 
@@ -96,6 +99,8 @@ variants = {
 }
 if cpu_has_bf16():
     variants["bf16"] = lambda: load("bfloat16")
+if half_weights_run_here():
+    variants["half weights"] = lambda: load("half-weights")
 
 # %% [markdown]
 # All of them read the same eight prompts. That few keeps the cell short and makes the intervals
@@ -192,6 +197,23 @@ axes.grid(alpha=0.3)
 # typical one. With the instructions read in float32, the first token is never rounded (a simple
 # form of PrefixQuant; Chen et al., 2024). Compare *int8* and *int8 later* above: does it help, and
 # does it make eight bits the same?
+#
+# ### Guessing and checking
+#
+# One word at a time, every word fetches all weights anew. An answer often quotes its passage, so
+# the next words can be guessed: by what followed the last ones earlier in the text (*prompt lookup
+# decoding*; Saxena, 2023).
+
+# %%
+from rag_helpers.generator.greedy import look_up
+
+text = "The break statement ends the nearest loop. What ends it? The break"
+ids = generator.tokenizer(text).input_ids
+print(repr(generator.tokenizer.decode(look_up(ids, 4))))
+
+# %% [markdown]
+# The model reads all four guesses in one step and keeps those that it would have written itself
+# (Leviathan et al., 2023). A wrong guess costs a little time, and never changes the text.
 #
 # ### The reader that answers by default
 #

@@ -42,8 +42,9 @@ NOT_FAST = tuple(
 WIDGET_TESTS = tuple(
     f"tests/test_{name}.py" for name in ("widgets", "widgets_choices", "widgets_rating", "plots")
 )
-# At the end, a line for each failure, error and skipped test: `-rs` alone names no failure.
-REASONS = "-rfEs"
+# A browser, a cluster and a bare machine now and then fail for reasons of their own: what fails is
+# run once more. At the end stands a line for each failure, error, skipped and repeated test.
+AGAIN = ("--reruns", "1", "--reruns-delay", "5", "-rfEsR")
 NO_TESTS_COLLECTED = 5  # pytest's exit code when no test was selected
 
 
@@ -119,9 +120,9 @@ def stages(kind: str) -> tuple[Stage, ...]:
             tests("tests and examples", "not notebooks and not browser and not slow", *measured),
             in_step,
             tests("notebooks", "notebooks and not slow", may_be_empty=True),
-            tests("browser", "browser and not slow", REASONS, may_be_empty=True),
+            tests("browser", "browser and not slow", *AGAIN, may_be_empty=True),
         ),
-        "test-slow": (tests("slow tests", "slow", REASONS, may_be_empty=True),),
+        "test-slow": (tests("slow tests", "slow", *AGAIN, may_be_empty=True),),
         "test-colab": (
             Stage("widgets", ("pytest", "-m", "not slow", *WIDGET_TESTS)),
             Stage("notebooks", ("pytest", "-m", "notebooks", "tests/test_notebooks.py")),

@@ -10,6 +10,7 @@ from __future__ import annotations
 from rag_helpers.pipeline.citations import cite
 from rag_helpers.pipeline.confidence import RetrievalConfidence
 from rag_helpers.pipeline.loading import (
+    GUESSES,
     TURNS,
     WINDOW_WORDS,
     build_index,
@@ -28,6 +29,7 @@ from rag_helpers.pipeline.reranking import (
 )
 
 __all__ = [
+    "GUESSES",
     "READER",
     "TURNS",
     "WINDOW_WORDS",

@@ -115,12 +115,12 @@ def unoptimized(documents):
 
 def read_ahead(documents):
     """Return the course's system after it has read all passages, kept on disk."""
-    from rag_helpers.generator import ChatGenerator, ReadAhead
+    from rag_helpers.generator import ReadAhead
 
     def change(pipeline, index):
         # In a folder of the cache, which goes when the measurement ends.
         kept = ReadAhead(Path(os.environ["RAG_CACHE"], "read_ahead"))
-        pipeline.generator = ChatGenerator(adapter="auto", dtype="float32", read_ahead=kept)
+        pipeline.generator = pipeline.generator.with_options(read_ahead=kept)
         began = time.perf_counter()
         passages = sum(1 for _ in pipeline.read_ahead(index.chunks))
         size = sum(file.stat().st_size for file in kept.folder.iterdir())

@@ -64,21 +64,32 @@ def ahead(prompts, **options):
 def build(prompts):
     """Return the variants: name → (function that loads it, prompts at once)."""
     from rag_helpers.environment import cpu_has_bf16
+    from rag_helpers.generator import HALF_WEIGHTS
+    from rag_helpers.generator.half_weights import half_weights_run_here
     from rag_helpers.optimization import CTranslate2Generator, quantize_dynamic, quantize_torchao
+    from rag_helpers.pipeline import GUESSES
 
+    guessing = {"prompt_lookup": GUESSES}
     variants = {
         "fp32, nothing reused": (lambda: reader(reuse_opening=False), 1),
         "fp32, opening reused": (reader, 1),
-        "fp32, passages read ahead": (lambda: ahead(prompts), 1),
         "fp32, eight at once": (reader, 8),
-        "fp32, prompt lookup": (lambda: reader(prompt_lookup=10), 1),
+        "fp32, prompt lookup": (lambda: reader(**guessing), 1),
+        "fp32, passages read ahead": (lambda: ahead(prompts), 1),
     }
+    if half_weights_run_here():
+        half = {"dtype": HALF_WEIGHTS}
+        variants["half weights"] = (lambda: reader(**half), 1)
+        variants["half weights, prompt lookup"] = (lambda: reader(**half, **guessing), 1)
+        variants["half weights, lookup, read ahead"] = (
+            lambda: ahead(prompts, **half, **guessing),
+            1,
+        )
     if cpu_has_bf16():
         bfloat16 = {"dtype": "bfloat16"}
-        variants["bf16, nothing reused"] = (lambda: reader(reuse_opening=False, **bfloat16), 1)
         variants["bf16, opening reused"] = (lambda: reader(**bfloat16), 1)
-        variants["bf16, passages read ahead"] = (lambda: ahead(prompts, **bfloat16), 1)
-        variants["bf16, prompt lookup"] = (lambda: reader(prompt_lookup=10, **bfloat16), 1)
+        variants["bf16, prompt lookup"] = (lambda: reader(**bfloat16, **guessing), 1)
+        variants["bf16, lookup, read ahead"] = (lambda: ahead(prompts, **bfloat16, **guessing), 1)
     variants |= {
         "torch int8 (the recipe's)": (lambda: quantize_dynamic(reader(reuse_opening=False)), 1),
         "torch int8 after an fp32 opening": (lambda: after_opening(quantize_dynamic, prompts), 1),
