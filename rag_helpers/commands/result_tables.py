@@ -120,7 +120,7 @@ def variant_parts(found: Mapping[str, Any]) -> list[str]:
         rows = [[variant, *_cells(row, cells)] for variant, row in group["rows"].items()]
         parts += [
             f"### The processor {name}",
-            f"{group['processor']}.",
+            f"{group['processor']}. {group.get('note', '')}".rstrip(),
             _grid(["variant", *cells], rows),
             *(
                 f"*{variant}*: {row['ms a passage beforehand']} ms and "

@@ -14,7 +14,7 @@ from typing import Any
 from rag_helpers.chunking import split_by_structure
 from rag_helpers.corpus import fingerprint, load_files, load_help_topics
 from rag_helpers.embedding import DprEmbedder, cached_embedder, load_embedders
-from rag_helpers.environment import cache_folder, select_device
+from rag_helpers.environment import cache_folder, cpu_has_bf16, select_device
 from rag_helpers.errors import IndexIntegrityError, InvalidInputError
 from rag_helpers.generator import HALF_WEIGHTS, ReadAhead, load_generator
 from rag_helpers.index import ChunkIndex
@@ -227,7 +227,9 @@ def _quick_reading(read_ahead: ReadAhead | None) -> dict[str, Any]:
     """Return how the tuned reader reads: what was fastest, and alike (``variants.json``)."""
     from rag_helpers.generator.half_weights import half_weights_run_here
 
-    half = select_device() == "cpu" and half_weights_run_here()
+    # Whole passages are read fastest in bfloat16, where the processor multiplies it.
+    reads_whole = cpu_has_bf16() and read_ahead is None
+    half = select_device() == "cpu" and half_weights_run_here() and not reads_whole
     return {
         "adapter": "auto",
         "dtype": HALF_WEIGHTS if half else "auto",

@@ -277,6 +277,8 @@ def install_llama_cpp():
     if not done.exists():
         print("Compiling llama.cpp once; this takes some minutes.", flush=True)
         command = [sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check"]
+        # pip would reuse a wheel that was compiled for another processor.
+        command += ["--no-cache-dir"]
         command += ["--no-deps", "--upgrade", "--target", str(folder), *LLAMA_CPP]
         variables = {"CMAKE_ARGS": AVX2_BUILD} if IS_AVX2 else {}
         try:

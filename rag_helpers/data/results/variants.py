@@ -186,6 +186,7 @@ def main():
 
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--questions", type=int, default=40, help="to ask each variant (40)")
+    parser.add_argument("--only", choices=PROCESSORS, help="measure one group, keep the other")
     parser.add_argument("--variant", help=argparse.SUPPRESS)
     parser.add_argument("--prompts", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -201,11 +202,13 @@ def main():
     from rag_helpers.evaluation import bootstrap_interval
 
     prompts, gold = ask(options.questions)
-    groups = {}
+    groups = json.loads(FILE.read_text(encoding="utf-8"))["groups"] if options.only else {}
     with tempfile.TemporaryDirectory() as folder:
         kept = Path(folder, "prompts")
         kept.write_bytes(pickle.dumps((prompts, gold)))
         for group, environment in PROCESSORS.items():
+            if options.only not in (None, group):
+                continue
             known = run(["--variant", "list"], environment)
             rows, reference = {}, None
             for name in known["names"]:
