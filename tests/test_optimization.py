@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from rag_helpers.errors import InvalidInputError, MissingExtraError
+from rag_helpers.generator import ReadAhead
 from rag_helpers.optimization import (
     CTranslate2Generator,
     build_kind,
@@ -23,6 +24,7 @@ from rag_helpers.optimization import (
     quantize_dynamic,
     quantize_torchao,
 )
+from rag_helpers.pipeline import loading
 from rag_helpers.records import Generation, Prompt
 
 PROMPTS = [Prompt(question, "") for question in ("a", "b", "c", "d")]
@@ -437,15 +439,29 @@ class TestEngines:
 
 
 class TestChoice:
-    def test_the_default_reader_is_what_the_rule_chooses(self):
+    def test_the_default_reader_is_what_the_rule_chooses(self, monkeypatch, tmp_path):
         study = load_reader_study()
-        # `pipeline_over` guesses tokens in bfloat16 and not in float32; the opening is reused.
         assert choose_variant(study["as it is"]) == "bf16, prompt lookup"
-        assert choose_variant(study["AVX2 only"]) == "fp32, opening reused"
+        assert choose_variant(study["AVX2 only"]) == "half weights, prompt lookup"
         # Whoever has the disk for it can have more.
-        ahead = {name: choose_variant(rows, prepared=True) for name, rows in study.items()}
-        assert ahead["AVX2 only"] == "fp32, passages read ahead"
-        assert ahead["as it is"] in ("fp32, passages read ahead", "bf16, passages read ahead")
+        ahead = choose_variant(study["AVX2 only"], prepared=True)
+        assert ahead == "half weights, lookup, read ahead"
+        monkeypatch.setattr(loading, "select_device", lambda: "cpu")
+        packs = "rag_helpers.generator.half_weights.half_weights_run_here"
+        kept = ReadAhead(tmp_path)
+        for packed, has_bf16, read_ahead, dtype in (
+            (True, False, None, "half-weights"),
+            (True, False, kept, "half-weights"),
+            (True, True, None, "auto"),
+            (True, True, kept, "half-weights"),
+            (False, False, None, "auto"),
+            (False, True, kept, "auto"),
+        ):
+            monkeypatch.setattr(packs, lambda packed=packed: packed)
+            monkeypatch.setattr(loading, "cpu_has_bf16", lambda has_bf16=has_bf16: has_bf16)
+            chosen = loading._quick_reading(read_ahead)
+            assert (chosen["dtype"], chosen["read_ahead"]) == (dtype, read_ahead)
+            assert chosen["prompt_lookup"] == loading.GUESSES > 0
 
     def test_neither_lower_scores_nor_other_answers_are_chosen(self):
         def row(ms, f1, same):
