@@ -128,6 +128,11 @@ def variant_parts(found: Mapping[str, Any]) -> list[str]:
                 for variant, row in group["rows"].items()
                 if "ms a passage beforehand" in row
             ),
+            *(
+                f"*{variant}*: {row['not run']}."
+                for variant, row in group["rows"].items()
+                if "not run" in row
+            ),
         ]
     return parts
 
