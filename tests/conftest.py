@@ -1,7 +1,12 @@
 """What the tests share: a corpus small enough to check by eye, and an embedder without a model."""
 
+import os
 import re
 from importlib.util import find_spec
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Processes that share the cores: threads of each would wait for those of the others.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pytest

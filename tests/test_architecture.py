@@ -5,6 +5,7 @@ import importlib.util
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,12 @@ FILES = sorted(set(PACKAGE.rglob("*.py")) - set((PACKAGE / "data").rglob("*.py")
 TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in FILES}
 
 
+@cache
+def nodes(path):
+    """Return all nodes of a module: the walk is most of the time of the checks that read them."""
+    return tuple(ast.walk(TREES[path]))
+
+
 def module_of(path):
     """Return the module's name in ORDER; a package counts as one module."""
     first = path.relative_to(PACKAGE).parts[0]
@@ -59,9 +66,9 @@ MODULES = sorted({module_of(path) for path in FILES} - {"__init__"})
 every_file = pytest.mark.parametrize("path", FILES, ids=label)
 
 
-def imported_modules(tree):
-    """Yield (line, module of this package) for every import in a syntax tree."""
-    for node in ast.walk(tree):
+def imported_modules(path):
+    """Yield (line, module of this package) for every import in a module."""
+    for node in nodes(path):
         names = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
@@ -79,10 +86,10 @@ def imported_modules(tree):
 
 def code_lines(path):
     """Return how many lines are neither blank, comment nor docstring."""
-    text, tree = path.read_text(encoding="utf-8"), TREES[path]
+    text = path.read_text(encoding="utf-8")
     documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
     docstrings = set()
-    for node in ast.walk(tree):
+    for node in nodes(path):
         if isinstance(node, documented) and ast.get_docstring(node, clean=False) is not None:
             docstrings |= set(range(node.body[0].lineno, node.body[0].end_lineno + 1))
     return sum(
@@ -108,11 +115,11 @@ def test_every_module_has_its_place_in_the_order():
 def test_imports_go_one_way(path):
     own = module_of(path)
     if own == "__init__":
-        assert list(imported_modules(TREES[path])) == []
+        assert list(imported_modules(path)) == []
         return
     wrong = [
         f"line {line} imports {other or 'the package itself'}"
-        for line, other in imported_modules(TREES[path])
+        for line, other in imported_modules(path)
         if other != own and PLACE.get(other, len(ORDER)) >= PLACE[own]
     ]
     assert wrong == []
@@ -120,7 +127,7 @@ def test_imports_go_one_way(path):
 
 @every_file
 def test_modules_import_each_other_by_full_name(path):
-    levels = [n.lineno for n in ast.walk(TREES[path]) if isinstance(n, ast.ImportFrom) and n.level]
+    levels = [n.lineno for n in nodes(path) if isinstance(n, ast.ImportFrom) and n.level]
     assert levels == []
 
 
@@ -173,7 +180,7 @@ def test_what_sets_up_needs_the_standard_library_alone(module):
 
 @every_file
 def test_no_code_from_strangers_is_run(path):
-    for call in (node for node in ast.walk(TREES[path]) if isinstance(node, ast.Call)):
+    for call in (node for node in nodes(path) if isinstance(node, ast.Call)):
         called = ast.unparse(call.func)
         options = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
         assert options.get("trust_remote_code", "False") == "False"

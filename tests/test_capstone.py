@@ -5,7 +5,6 @@ from dataclasses import replace
 from html import unescape
 from html.parser import HTMLParser
 
-import nbformat
 import pytest
 
 from rag_helpers.corpus import load_files
@@ -22,6 +21,9 @@ from rag_helpers.notebook_builder import NOTEBOOKS
 from rag_helpers.pipeline import RagPipeline
 from rag_helpers.records import Chunk, Document, GoldQuestion
 from rag_helpers.retriever import KeywordRetriever
+
+# The libraries that read and check notebooks take seconds to import.
+pytestmark = pytest.mark.seconds
 
 EVIL = "<img src=x onerror=alert(1)>"
 TEA = Document("Tea is grown in Assam. It is brewed with hot water.", "tea.txt")
@@ -104,6 +106,8 @@ def written(path, report, **changes):
         "command": "python -m rag_helpers evaluate --gold gold.jsonl --corpus documents",
     }
     write_report(path, **(options | changes))
+    import nbformat
+
     return nbformat.read(path, as_version=4)
 
 
@@ -119,6 +123,8 @@ class _Tags(HTMLParser):
 
 def test_the_report_says_what_was_measured(tmp_path, report):
     notebook = written(tmp_path / "report.ipynb", report)
+    import nbformat
+
     nbformat.validate(notebook)
     text = unescape("\n".join(cell.source for cell in notebook.cells))
     assert "2 documents" in text and "2 chunks" in text and "5, of which 1 cannot" in text

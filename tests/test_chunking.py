@@ -342,6 +342,7 @@ def test_deep_indentation_is_no_danger():
     check(Document(text, "deep"), chunks)
 
 
+@pytest.mark.seconds
 def test_hostile_texts_are_cut_in_reasonable_time():
     # Each of these took quadratic time in some naive rule; all are quick when
     # the rules are linear, and the time limit of the test run ends them if not.

@@ -238,6 +238,7 @@ HOSTILE = [
 ]  # fmt: skip
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize("piece", HOSTILE)
 def test_a_hostile_page_costs_no_more_than_its_length(piece):
     # The parser of the standard library took 319 s for 150 KB of "<a ".
@@ -346,6 +347,7 @@ def test_the_same_passages_of_the_help_topics_are_found():
     assert ("assert", "lambda") not in found
 
 
+@pytest.mark.seconds
 def test_near_duplicates_of_many_texts_are_found_without_comparing_all():
     # All 3,000 share their first words: comparing all with all is 4.5 million pairs.
     texts = [
@@ -613,6 +615,7 @@ def test_archives_are_named_and_never_unpacked(tmp_path, monkeypatch):
         load_files(tmp_path / "a.docx")
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize("name", ["a.txt", "a.md", "a.html", "a.jsonl", "a.csv", "a.pdf"])
 def test_an_archive_under_another_name_is_no_text(tmp_path, name):
     (tmp_path / name).write_bytes(gzip.compress(b"\0" * 100_000_000, 1))

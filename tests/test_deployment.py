@@ -347,6 +347,7 @@ def test_a_question_that_fails_does_not_fail_its_neighbours(client, pipeline, ba
         assert failing.result().status_code == status
 
 
+@pytest.mark.seconds
 def test_no_answer_is_mixed_up_among_sixteen_clients(serve):
     client = serve(queue_size=64)
 
@@ -581,6 +582,7 @@ def paths_and_methods():
     return [(route.path, method) for route in router.routes for method in route.methods]
 
 
+@pytest.mark.seconds
 def test_every_route_asks_for_the_key(serve):
     client = serve(api_key=KEY)
     basic = base64.b64encode(f"any:{KEY}".encode()).decode()

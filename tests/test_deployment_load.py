@@ -19,11 +19,13 @@ from rag_helpers.pipeline import RagPipeline
 from rag_helpers.records import Chunk
 from rag_helpers.retriever import KeywordRetriever
 
+# Each asks a server for a while.
+pytestmark = pytest.mark.seconds
+
 THINGS = ["ice", "tea", "bread", "rivers", "bridges", "moons", "stars", "clocks"]
 QUESTIONS = [f"What of {thing}?" for thing in THINGS]
 
 
-@pytest.mark.seconds
 def test_sixty_four_clients_get_their_own_answers_or_429():
     texts = [f"Much is known of {thing}, and {thing} are number {n}." for n, thing in
              enumerate(THINGS)]  # fmt: skip
@@ -158,7 +160,6 @@ def test_the_page_of_results_shows_the_load(tmp_path):
     assert "| lost | 17 |" in text and "| replies with 200 | 1,234 |" in text
 
 
-@pytest.mark.seconds
 @pytest.mark.models
 def test_the_command_starts_a_service_loads_it_and_writes_what_it_found(
     tmp_path, capsys, monkeypatch

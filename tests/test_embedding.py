@@ -27,6 +27,9 @@ from rag_helpers.errors import InvalidInputError, ModelIntegrityError, ModelNotF
 from rag_helpers.models import resolve
 from rag_helpers.records import Embedder
 
+# Each needs transformers and a checkpoint.
+pytestmark = pytest.mark.seconds
+
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 WORD_PIECES = [
     *("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "cat", "dog", "?", "."),
@@ -355,7 +358,6 @@ def padded(bert):
     return SentenceTransformer(str(bert), device="cpu")
 
 
-@pytest.mark.seconds
 @given(texts=sentences, tokens_at_once=st.sampled_from([1, 50, 1024]))
 @settings(
     max_examples=40,

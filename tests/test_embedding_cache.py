@@ -81,6 +81,7 @@ def numbered(count, dimension=8, seed=0):
 texts_lists = st.lists(st.lists(st.text(max_size=5), max_size=12), max_size=5)
 
 
+@pytest.mark.seconds
 @given(calls=texts_lists, titled=st.booleans())
 @some_settings
 def test_any_mix_of_texts_equals_what_is_computed_without_a_cache(tmp_path_factory, calls, titled):
@@ -358,6 +359,7 @@ def test_a_real_encoders_vectors_agree_but_for_rounding_and_come_back_bit_by_bit
         np.testing.assert_array_equal(cached.embed([*texts, "a new one"])[: len(texts)], found)
 
 
+@pytest.mark.seconds
 def test_whatever_changes_a_vector_changes_the_fingerprint(bert, small, tmp_path):
     import shutil
 

@@ -225,6 +225,7 @@ def test_what_does_not_fit_is_counted():
     assert "  ->  Run it." in lines
 
 
+@pytest.mark.seconds
 def test_the_screen_needs_the_standard_library_alone(tmp_path):
     # -S leaves out site-packages, as on a participant's machine before the installation.
     done = subprocess.run(

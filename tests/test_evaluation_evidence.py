@@ -52,6 +52,7 @@ def test_every_run_of_words_is_found_whatever_its_white_space_and_quotes(written
     assert text[slice(*found)] == text[slice(*found)].strip()
 
 
+@pytest.mark.seconds
 @given(spaced_texts(words=FEW_WORDS, min_size=20, max_size=60), PARTS, PARTS)
 def test_an_elided_quote_resolves_to_the_shortest_stretch(written, opening, closing):
     words, text = written

@@ -10,7 +10,6 @@ import tempfile
 import textwrap
 from pathlib import Path
 
-import nbformat
 import numpy as np
 import pytest
 from exercise_mistakes import MISTAKES
@@ -59,6 +58,8 @@ def try_out(exercise, answer):
 
 def notebooks_of(source):
     """Return the exercises and the solutions notebook of a source."""
+    import nbformat
+
     return [nbformat.reads(text, as_version=4) for _, text in exercise_notebooks(source)]
 
 
@@ -88,6 +89,7 @@ def test_every_notebook_has_four_exercises_of_four_kinds():
         assert len(kinds) >= 4 and set(kinds) == set(KINDS)
 
 
+@pytest.mark.seconds
 @every_source
 def test_solutions_pass_and_are_recorded(source, file):
     _, solutions = notebooks_of(source)
@@ -99,6 +101,7 @@ def test_solutions_pass_and_are_recorded(source, file):
     assert set(done) == set(verdicts) and all(one.first_passed for one in done.values())
 
 
+@pytest.mark.seconds
 @every_source
 def test_stubs_are_not_done_and_no_try(source, file):
     stubs, _ = notebooks_of(source)
@@ -146,6 +149,7 @@ def solution_lines(exercise):
     return [line.strip() for block in blocks for line in block.splitlines()]
 
 
+@pytest.mark.seconds
 @every_exercise
 def test_hints_do_not_give_the_solution_away(exercise):
     lines = [line for line in solution_lines(exercise) if len(line) > 12]
@@ -159,6 +163,7 @@ def test_hints_do_not_give_the_solution_away(exercise):
     assert [line for line in lines for text in [*hints, said] if line in text] == []
 
 
+@pytest.mark.seconds
 @every_source
 def test_tasks_name_an_aim_and_point_to_a_heading_that_exists(source):
     lesson = source.with_name(source.name.replace("_solutions", "")).read_text(encoding="utf-8")
@@ -172,6 +177,7 @@ def test_tasks_name_an_aim_and_point_to_a_heading_that_exists(source):
             assert pointed in headings
 
 
+@pytest.mark.seconds
 @every_source
 def test_committed_exercises_are_in_step_and_hold_no_solution(source):
     for path, text in exercise_notebooks(source):
@@ -228,12 +234,12 @@ ODD = {
 
 
 @every_exercise
-@pytest.mark.parametrize("odd", ODD)
-def test_whatever_an_answer_does_ends_in_a_verdict(exercise, odd):
+def test_whatever_an_answer_does_ends_in_a_verdict(exercise):
     count = inspect.unwrap(check_of(exercise)).__code__.co_argcount
-    verdict = check_of(exercise)(*[ODD[odd]] * count)
-    assert verdict.status == "not yet" and verdict.hint
-    assert "\n" not in repr(verdict)
+    for odd, answer in ODD.items():
+        verdict = check_of(exercise)(*[answer] * count)
+        assert verdict.status == "not yet" and verdict.hint, odd
+        assert "\n" not in repr(verdict), odd
 
 
 def test_an_error_in_an_answer_is_told_with_the_input():
@@ -474,6 +480,7 @@ def test_marks_that_do_not_pair_are_refused(code, fault):
         cut_exercises(code, "exercises")
 
 
+@pytest.mark.seconds
 def test_a_solution_without_a_check_is_refused(tmp_path):
     (tmp_path / "source").mkdir()
     source = tmp_path / "source" / "01_toy_solutions.py"

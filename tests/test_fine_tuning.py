@@ -19,7 +19,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from peft import LoraConfig, get_peft_model
 
 from rag_helpers.embedding import SentenceEmbedder, load_embedders
 from rag_helpers.errors import (
@@ -978,6 +977,8 @@ def test_the_generator_refuses_what_makes_no_sense(llama, tmp_path, change, mess
 
 @pytest.mark.seconds
 def test_the_loss_weighs_short_answers_and_long_ones_the_same(llama):
+    from peft import LoraConfig, get_peft_model
+
     generator = ChatGenerator(llama, dtype="float32")
     adapted = get_peft_model(
         generator.model, LoraConfig(task_type="CAUSAL_LM", target_modules="all-linear")

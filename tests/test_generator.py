@@ -1101,6 +1101,7 @@ def test_load_generator_chooses_the_class(checkpoints) -> None:
     assert isinstance(load_generator(str(checkpoints["llama"])), ChatGenerator)
 
 
+@pytest.mark.seconds
 def test_an_encoder_does_not_write(tmp_path) -> None:
     from transformers import BertConfig, BertModel
 

@@ -94,6 +94,7 @@ def test_install_asks_pip_three_times_then_never_again(installation, capfd):
     assert "is in step" in capfd.readouterr().out
 
 
+@pytest.mark.seconds
 def test_test_tools_are_added_and_then_kept(installation):
     installation.install()
     assert "test tools" in installation.reason_to_install(dev=True)
@@ -106,6 +107,7 @@ def test_test_tools_are_added_and_then_kept(installation):
     assert pip_calls(installation) == [LIBRARIES, MODELS, PACKAGE_AND_TOOLS]
 
 
+@pytest.mark.seconds
 def test_ray_and_milvus_are_added_and_then_kept(installation):
     installation.install()
     assert "Ray and Milvus" in installation.reason_to_install(scale=True)
@@ -138,6 +140,7 @@ def test_a_change_of_the_linter_settings_installs_nothing(installation):
     assert installation.reason_to_install() == ""
 
 
+@pytest.mark.seconds
 def test_torch_for_the_cpu_comes_first_and_by_itself(installation, monkeypatch):
     monkeypatch.setenv("TORCH", "cpu")
     installation.install()
@@ -162,6 +165,7 @@ def test_other_values_of_torch_are_refused_before_anything_is_done(installation,
     assert pip_calls(installation) == []
 
 
+@pytest.mark.seconds
 def test_a_failure_leaves_an_unfinished_installation_that_goes_on(installation):
     installation.install()
     pip_calls(installation)

@@ -436,6 +436,7 @@ def test_a_repository_of_pickles_is_converted(serve, pickled):
     assert set(load_file(Path(done.stdout.strip()) / "model.safetensors")) == {"first", "second"}
 
 
+@pytest.mark.seconds
 def test_offline_is_respected_where_the_hub_would_answer(serve, tiny):
     hub = serve(tiny)
     done = in_fresh_process(RESOLVE, HF_HUB_OFFLINE="1")
@@ -470,6 +471,7 @@ def test_an_unreachable_hub_fails_within_seconds_and_names_three_ways(serve, tin
         assert way in done.stdout
 
 
+@pytest.mark.seconds
 def test_a_repository_that_does_not_exist_is_a_typed_error(serve, tiny):
     serve(tiny)
     done = in_fresh_process(RESOLVE.replace('"owner/tiny"', '"owner/nothing"'))

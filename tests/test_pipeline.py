@@ -8,7 +8,6 @@ import faiss
 import numpy as np
 import pytest
 import torch
-from datasets import Dataset
 from test_generator import ANSWERS, PAIRS, build_checkpoint
 
 from rag_helpers.errors import (
@@ -320,6 +319,8 @@ def t5(tmp_path_factory):
 
 @pytest.fixture
 def recipe():
+    from datasets import Dataset
+
     texts = [passage for _, passage, _ in PAIRS]
     index = faiss.IndexFlatL2(3)
     index.add(Encoder().embed(texts))

@@ -29,6 +29,9 @@ from rag_helpers.publishing import (
 )
 from rag_helpers.publishing.slides import Slide, cut_into_slides, render_slides
 
+# The libraries that read and check notebooks take seconds to import.
+pytestmark = pytest.mark.seconds
+
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = ROOT / "notebooks"
 NOWHERE = Address("", "")

@@ -94,6 +94,7 @@ def test_what_listens_is_reachable():
         refuse_unreachable(f"127.0.0.1:{port}", "Ray")
 
 
+@pytest.mark.seconds
 def test_a_cluster_that_is_not_there_is_one_sentence():
     pytest.importorskip("ray", reason="Ray is not installed: python -m rag_helpers install --scale")
     with pytest.raises(ScalingError, match=r"The Ray cluster cannot be reached at 127\.0\.0\.1:1"):
@@ -169,6 +170,7 @@ def test_a_chunk_too_large_for_a_row_is_refused():
 texts = st.text(min_size=1, max_size=30)
 
 
+@pytest.mark.seconds
 @settings(deadline=None)
 @given(st.lists(st.tuples(texts, texts, st.integers(1, 3)), max_size=5))
 def test_a_shard_comes_back_as_it_was(rows):
@@ -345,12 +347,14 @@ def flaky():
     server.server_close()
 
 
+@pytest.mark.seconds
 def test_a_question_is_asked_again_until_a_replica_answers(flaky):
     Flaky.answers = [0, 500, 503, 429, 200]
     reply = ask(flaky, "Why?", timeout_s=30)
     assert (reply.message, reply.tries) == ({"text": "yes"}, 5)
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize("status", [401, 422])
 def test_a_refused_question_is_not_asked_again(flaky, status):
     Flaky.answers = [status, 200]
@@ -359,6 +363,7 @@ def test_a_refused_question_is_not_asked_again(flaky, status):
     assert Flaky.answers == [200]
 
 
+@pytest.mark.seconds
 def test_asking_ends_in_time_and_says_what_was_last(flaky):
     Flaky.answers = [500] * 50
     with pytest.raises(ScalingError, match=r"No answer .* after \d tries .*status 500"):
@@ -377,6 +382,7 @@ def test_ten_times_the_chunks_take_ten_times_the_memory_and_disk(kind):
     assert large.nodes >= small.nodes
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize(
     ("kind", "factory"),
     # "np": codes are not reordered for Hamming distances, which takes a minute and no byte.

@@ -20,6 +20,12 @@ from rag_helpers.widgets import ChunkExplorer, GeneratorPlayground, QuestionBox,
 EVIL = "<img src=x onerror=alert(1)>"
 
 
+@pytest.fixture(autouse=True)
+def no_widgets_of_other_tests():
+    """A notebook's state is that of all widgets in the process: those of other files too."""
+    ipw.Widget.close_all()
+
+
 def render(widget):
     """Render from what a notebook would save of the widget."""
     return render_html(widget.model_id, ipw.Widget.get_manager_state()["state"])

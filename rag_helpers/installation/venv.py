@@ -219,8 +219,11 @@ class Installation:
         Jupyter, IPython and matplotlib keep their settings in the repository.
         """
         home = self.root / ".jupyter"
+        # Where Python may keep no bytecode, each process compiles our modules and, under pytest,
+        # its plugins anew: half the time of the fast tests. `clean` deletes it.
+        kept = {key: os.environ[key] for key in os.environ if key != "PYTHONDONTWRITEBYTECODE"}
         return {
-            **os.environ,
+            **kept,
             "VIRTUAL_ENV": str(self.venv),
             "PATH": os.pathsep.join([str(self.scripts), os.environ.get("PATH", "")]),
             "JUPYTER_CONFIG_DIR": str(home / "config"),

@@ -60,11 +60,21 @@ class Lab:
 
     def get(self, path):
         """Ask the server itself, past the page."""
-        request = urllib.request.Request(
-            f"{self.address}{path}", headers={"Authorization": f"token {self.token}"}
-        )
-        with urllib.request.urlopen(request, timeout=5) as reply:
+        with self._ask(path, "GET") as reply:
             return json.load(reply)
+
+    def _ask(self, path, method):
+        request = urllib.request.Request(
+            f"{self.address}{path}",
+            headers={"Authorization": f"token {self.token}"},
+            method=method,
+        )
+        return urllib.request.urlopen(request, timeout=30)
+
+    def end_kernels(self):
+        """End the kernels: they keep models in memory, and some of them a cluster at work."""
+        for session in self.get("/api/sessions"):
+            self._ask(f"/api/sessions/{session['id']}", "DELETE").close()
 
     def open(self, page, name):
         """Open a notebook in the page, and wait until its kernel is idle."""
@@ -124,7 +134,7 @@ def _free_port():
 
 
 @pytest.fixture(scope="session")
-def lab(tmp_path_factory):
+def server(tmp_path_factory):
     """JupyterLab on an empty folder; its settings and files are temporary."""
     chromium_or_skip()  # before JupyterLab is started in vain
     home = tmp_path_factory.mktemp("jupyter")
@@ -175,6 +185,13 @@ def lab(tmp_path_factory):
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+@pytest.fixture
+def lab(server):
+    """JupyterLab without a kernel from an earlier test."""
+    yield server
+    server.end_kernels()
 
 
 @pytest.fixture
