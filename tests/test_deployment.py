@@ -43,6 +43,7 @@ from rag_helpers.deployment.server import load_for
 from rag_helpers.errors import InvalidInputError, ModelNotFoundError
 from rag_helpers.generator import ExtractiveGenerator
 from rag_helpers.index import ChunkIndex
+from rag_helpers.models import resolve
 from rag_helpers.pipeline import RagPipeline
 from rag_helpers.records import Answer, Chunk, Citation, Hit, Prompt
 from rag_helpers.retriever import KeywordRetriever
@@ -661,6 +662,9 @@ def test_the_pipeline_is_the_one_that_the_settings_describe(tmp_path):
 
 @pytest.mark.models
 def test_a_service_keeps_what_it_reads_only_where_it_may(monkeypatch, tmp_path):
+    converted = resolve("SmolLM2-135M-Instruct")
+    (tmp_path / "cache" / "models").mkdir(parents=True)
+    (tmp_path / "cache" / "models" / converted.name).symlink_to(converted)
     monkeypatch.setenv("RAG_CACHE", str(tmp_path / "cache"))
     (tmp_path / "ice.txt").write_text("Ice melts at zero degrees.", encoding="utf-8")
     assert load_for(load_settings(corpus=str(tmp_path / "ice.txt"))).generator.read_ahead is None

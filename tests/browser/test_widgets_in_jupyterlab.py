@@ -14,7 +14,13 @@ from rag_helpers.notebook_builder import NOTEBOOKS
 from rag_helpers.notebook_sources import list_sources, read_source
 from rag_helpers.widgets import load_choices
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.slow,
+    pytest.mark.timeout(900),
+    # Notebook 08 starts Ray; two clusters of two test processes would meet on one machine.
+    pytest.mark.xdist_group("cluster"),
+]
 
 # What a reader must find, from top to bottom.
 COURSE = {

@@ -15,11 +15,15 @@ QUESTION = [{"role": "user", "content": "What is the capital of France?"}]
 
 @pytest.mark.slow
 @pytest.mark.models
-def test_the_converted_generator_is_the_one_in_the_gguf(monkeypatch, tmp_path):
+def test_the_converted_generator_is_the_one_in_the_gguf(monkeypatch, tmp_path, capfd):
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     monkeypatch.setenv("RAG_CACHE", str(tmp_path))
     folder = resolve("SmolLM2-135M-Instruct")
+    # In a notebook a bar of transformers' would be a widget that stays in the saved file.
+    captured = capfd.readouterr()
+    (line,) = captured.err.splitlines()
+    assert captured.out == "" and line.startswith("Converting ") and line.endswith("half a minute.")
     seconds = []
     for _ in range(3):
         folders._checksums.clear()  # as in a fresh process, every file is read and compared
