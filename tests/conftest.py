@@ -15,10 +15,7 @@ from rag_helpers.records import Document
 
 
 def pytest_collection_modifyitems(items):
-    """Keep a file's tests in one process; skip the example that needs Milvus where it is absent."""
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(item.path.name))
+    """Skip the example that needs Milvus where it is not installed."""
     if find_spec("milvus_lite") is None:
         skip = pytest.mark.skip(reason="Milvus is not installed: rag_helpers install --scale")
         for item in items:

@@ -18,8 +18,7 @@ pytestmark = [
     pytest.mark.browser,
     pytest.mark.slow,
     pytest.mark.timeout(1800),
-    # Notebook 08 starts Ray; two clusters of two test processes would meet on one machine.
-    pytest.mark.xdist_group("cluster"),
+    pytest.mark.alone,
 ]
 
 # What a reader must find, from top to bottom.

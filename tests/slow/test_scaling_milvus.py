@@ -14,7 +14,7 @@ from rag_helpers.scaling import MilvusIndex, build_milvus_retriever, same_hits
 CURE = "Milvus is not installed: python -m rag_helpers install --scale"
 pytest.importorskip("pymilvus", reason=CURE)
 pytest.importorskip("milvus_lite", reason=CURE)
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("cluster")]
+pytestmark = pytest.mark.slow
 
 DIMENSION = 16
 HOSTILE = 'a "b" \\ \'c\' {d} %e \n] or id != "" é 漢'
