@@ -310,9 +310,10 @@ for r in measure_embedders(kinds, texts):
 # %%
 from sentence_transformers import SentenceTransformer
 
-from rag_helpers.models import resolve
+from rag_helpers.models import quiet_loading, resolve
 
-recipe = SentenceTransformer(str(resolve("all-MiniLM-L6-v2")), device="cpu")
+with quiet_loading():
+    recipe = SentenceTransformer(str(resolve("all-MiniLM-L6-v2")), device="cpu")
 for name, encode in (("recipe", recipe.encode), ("ours", embedder.embed)):
     began = time.perf_counter()
     vectors = encode(texts)
