@@ -653,6 +653,13 @@ except urllib.error.URLError as error:
     print("afterwards:", type(error.reason).__name__)
 
 # %% [markdown]
+# The widget above has nobody to ask now, so another service takes over until the kernel ends:
+
+# %%
+api = BackgroundServer(pipeline, load_settings(queue_size=2, batch_size=2)).start()
+print(api.url.startswith("http://127.0.0.1:"))
+
+# %% [markdown]
 # From a terminal, `make serve` (or `python -m rag_helpers serve`) does the same in the foreground;
 # its settings come from variables such as `RAG_PORT` and `RAG_API_KEY`. The repository has a
 # `Dockerfile` and a `compose.yaml` that wrap it, and `SECURITY.md` says what it defends against.
