@@ -1,8 +1,9 @@
 """The environment is made, noted, repaired and used; pip itself is a stand-in that takes notes.
 
-Nothing is installed here; `tests/slow/test_installation.py` does it with the real pip.
+Nothing is installed here; `tests/slow/test_fresh_install.py` does it with the real pip.
 """
 
+import itertools
 import json
 import re
 import shutil
@@ -240,8 +241,10 @@ def test_a_folder_that_is_no_clone_is_refused(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_programs_keep_their_settings_in_the_repository(installation):
+def test_programs_keep_their_settings_in_the_repository(installation, monkeypatch):
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     variables = installation.variables()
+    assert "PYTHONDONTWRITEBYTECODE" not in variables  # each process would compile all anew
     inside = str(installation.root / ".jupyter")
     for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR"):
         assert variables[name].startswith(inside)
@@ -274,8 +277,8 @@ def test_every_test_is_in_one_stage_of_test_or_of_test_slow():
         if "-m" in stage.arguments
     }
     # Marker expressions are Python expressions: try each combination of the markers.
-    for number in range(8):
-        marks = {"slow": number & 1, "notebooks": number & 2, "browser": number & 4}
+    for values in itertools.product([False, True], repeat=4):
+        marks = dict(zip(("slow", "notebooks", "browser", "alone"), values, strict=True))
         chosen = [name for name, marked in selections.items() if eval(marked, {}, marks)]
         both = marks["notebooks"] and marks["browser"] and not marks["slow"]
         assert len(chosen) == (2 if both else 1)
