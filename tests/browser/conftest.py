@@ -14,13 +14,11 @@ from urllib.parse import quote
 
 import nbformat
 import pytest
-from playwright.sync_api import expect
 
 from browser import chromium_or_skip
 from rag_helpers.widget_pictures import CHROMIUM_FLAGS
 
 START_SECONDS = 90
-expect.set_options(timeout=20_000)  # a page on busy cores
 SETTINGS = {
     "@jupyterlab/apputils-extension:notification": {
         "fetchNews": "false",
@@ -62,21 +60,21 @@ class Lab:
 
     def get(self, path):
         """Ask the server itself, past the page."""
-        with self._ask(path, "GET") as reply:
+        with self._ask(path, "GET", seconds=5) as reply:
             return json.load(reply)
 
-    def _ask(self, path, method):
+    def _ask(self, path, method, seconds):
         request = urllib.request.Request(
             f"{self.address}{path}",
             headers={"Authorization": f"token {self.token}"},
             method=method,
         )
-        return urllib.request.urlopen(request, timeout=30)
+        return urllib.request.urlopen(request, timeout=seconds)
 
     def end_kernels(self):
         """End the kernels: they keep models in memory, and some of them a cluster at work."""
         for session in self.get("/api/sessions"):
-            self._ask(f"/api/sessions/{session['id']}", "DELETE").close()
+            self._ask(f"/api/sessions/{session['id']}", "DELETE", seconds=30).close()
 
     def open(self, page, name):
         """Open a notebook in the page, and wait until its kernel is idle."""

@@ -14,12 +14,7 @@ from rag_helpers.notebook_builder import NOTEBOOKS
 from rag_helpers.notebook_sources import list_sources, read_source
 from rag_helpers.widgets import load_choices
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.slow,
-    pytest.mark.timeout(1800),
-    pytest.mark.alone,
-]
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(900)]
 
 # What a reader must find, from top to bottom.
 COURSE = {
@@ -330,7 +325,7 @@ def test_widgets_answer_to_hands_and_can_be_read(lab, page, name, pictures):
         shutil.copytree(NOTEBOOKS / part, lab.folder / part, dirs_exist_ok=True)
     page.set_viewport_size({"width": 1280, "height": 1000})
     run = Running(lab, page, read(name), f"{name}.ipynb")
-    run.wait_for_the_end(1200)
+    run.wait_for_the_end(600)
     kinds, widgets = run.widgets()
     assert kinds == COURSE.get(name, ["ProgressBoard"])
     for kind, widget in zip(kinds, widgets, strict=True):
