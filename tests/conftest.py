@@ -15,7 +15,10 @@ from rag_helpers.records import Document
 
 
 def pytest_collection_modifyitems(items):
-    """Skip the example that needs Milvus where it is not installed."""
+    """Keep the promise of `alone`; skip the example that needs Milvus where it is not installed."""
+    for item in items:
+        if item.get_closest_marker("alone") and not item.get_closest_marker("slow"):
+            raise pytest.UsageError(f"{item.nodeid} is alone, and only slow tests can be: mark it.")
     if find_spec("milvus_lite") is None:
         skip = pytest.mark.skip(reason="Milvus is not installed: rag_helpers install --scale")
         for item in items:

@@ -108,7 +108,9 @@ def written(path, report, **changes):
     write_report(path, **(options | changes))
     import nbformat
 
-    return nbformat.read(path, as_version=4)
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    return notebook
 
 
 class _Tags(HTMLParser):
@@ -123,9 +125,6 @@ class _Tags(HTMLParser):
 
 def test_the_report_says_what_was_measured(tmp_path, report):
     notebook = written(tmp_path / "report.ipynb", report)
-    import nbformat
-
-    nbformat.validate(notebook)
     text = unescape("\n".join(cell.source for cell in notebook.cells))
     assert "2 documents" in text and "2 chunks" in text and "5, of which 1 cannot" in text
     for metric in ("answer_in_context", "contains_answer", "f1"):
