@@ -3,9 +3,9 @@
 #
 # **Goal:** run a complete RAG system on your own machine, and see it answer one question right, one
 # wrong, and meet one that it cannot answer.
-# **Time:** the cells ran in about 15 s on two cores, but for a minute of preparation the first
-# time; reading and exercises take longer. No network. **Needs:** the install from the README.
-# **Terms:** [GLOSSARY](GLOSSARY.md).
+# **Time:** the cells take 15 to 45 s on two cores, by the processor, but for a minute or two of
+# preparation the first time; reading and exercises take longer. No network. **Needs:** the install
+# from the README. **Terms:** [GLOSSARY](GLOSSARY.md).
 #
 # ![Data flow; every arrow is lit](figures/flow_01.svg)
 #

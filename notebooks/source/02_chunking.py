@@ -2,9 +2,8 @@
 # # 2 · Chunking: cutting documents into passages
 #
 # **Goal:** cut text without losing a character, and see the words that the embedder never reads.
-# **Time:** the cells ran in about 15 s on two cores; reading and exercises take longer. No
-# network.
-# **Needs:** notebook 01. **Terms:** [GLOSSARY](GLOSSARY.md).
+# **Time:** the cells take 15 to 45 s on two cores, by the processor; reading and exercises take
+# longer. No network. **Needs:** notebook 01. **Terms:** [GLOSSARY](GLOSSARY.md).
 #
 # ![Data flow; lit in this notebook: split](figures/flow_02.svg)
 #

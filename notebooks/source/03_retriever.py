@@ -2,9 +2,9 @@
 # # 3 · Retriever: finding the right passage
 #
 # **Goal:** choose a retriever, and see each one alone win, and fusion lose.
-# **Time:** the cells ran in about half a minute on two cores, the corpus being embedded already;
-# reading and exercises take longer. No network. **Needs:** notebook 02.
-# **Terms:** [GLOSSARY](GLOSSARY.md).
+# **Time:** the cells take half a minute to a minute and a half on two cores, by the processor, the
+# corpus being embedded already; reading and exercises take longer. No network.
+# **Needs:** notebook 02. **Terms:** [GLOSSARY](GLOSSARY.md).
 #
 # ![Data flow; lit in this notebook: embed, index, search](figures/flow_03.svg)
 #

@@ -2,8 +2,8 @@
 # # 4 · Generator: from passages to an answer
 #
 # **Goal:** budget a prompt, and edit one fact in a passage to see whether the answer follows.
-# **Time:** the cells ran in about a minute on two cores; reading and exercises take longer. No
-# network. **Needs:** notebook 03. **Terms:** [GLOSSARY](GLOSSARY.md).
+# **Time:** the cells take one to three minutes on two cores, by the processor; reading and exercises
+# take longer. No network. **Needs:** notebook 03. **Terms:** [GLOSSARY](GLOSSARY.md).
 #
 # ![Data flow; lit in this notebook: fill, generate](figures/flow_04.svg)
 #

@@ -2,8 +2,8 @@
 # # 5 · Pipeline: the whole system, and how good it is
 #
 # **Goal:** evaluate a RAG system, and say whether retrieval, prompt or reader failed.
-# **Time:** the cells ran in about a minute on two cores; reading and exercises take longer. No
-# network. **Needs:** notebook 04. **Terms:** [GLOSSARY](GLOSSARY.md).
+# **Time:** the cells take one to three minutes on two cores, by the processor; reading and exercises
+# take longer. No network. **Needs:** notebook 04. **Terms:** [GLOSSARY](GLOSSARY.md).
 #
 # ![Data flow; every arrow is lit](figures/flow_05.svg)
 #

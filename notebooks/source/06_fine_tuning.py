@@ -3,8 +3,8 @@
 #
 # **Goal:** train the retriever and the generator, and see what got better, what got worse, and what
 # a better prompt alone gives.
-# **Time:** the cells ran in about two minutes on two cores (quick profile); reading and exercises
-# take longer. No network. **Needs:** notebook 05. **Terms:** [GLOSSARY](GLOSSARY.md).
+# **Time:** the cells take two to five minutes on two cores (quick profile), by the processor;
+# reading and exercises take longer. No network. **Needs:** notebook 05. **Terms:** [GLOSSARY](GLOSSARY.md).
 #
 # ![Data flow; lit in this notebook: embed, generate](figures/flow_06.svg)
 #

@@ -2,8 +2,8 @@
 # # 7 · Deployment: faster, smaller, and behind an API
 #
 # **Goal:** serve the system, and see a fast variant that is wrong and an overload answered by 429.
-# **Time:** the cells ran in about a minute on two cores; reading and exercises take longer. No
-# network. **Needs:** notebook 05. **Terms:** [GLOSSARY](GLOSSARY.md).
+# **Time:** the cells take one to three minutes on two cores, by the processor; reading and exercises
+# take longer. No network. **Needs:** notebook 05. **Terms:** [GLOSSARY](GLOSSARY.md).
 #
 # ![Data flow; the whole of it is served in this notebook](figures/flow_07.svg)
 #

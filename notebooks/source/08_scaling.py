@@ -2,7 +2,8 @@
 # # 8 · Past one machine (optional)
 #
 # **Goal:** run the same steps on several nodes, kill one, and work out what a larger corpus takes.
-# **Time:** about 15 minutes, two cores, no network. **Needs:** notebooks 05 and 07, and once
+# **Time:** the cells take one to three minutes on two cores, by the processor; reading takes
+# longer. No network. **Needs:** notebooks 05 and 07, and once
 # `python -m rag_helpers install --scale` (Ray and Milvus, about 350 MB).
 #
 # ![Data flow; in this appendix it runs on several nodes](figures/flow_07.svg)
