@@ -53,7 +53,7 @@ def note(message: str) -> None:
 
     Examples
     --------
-    >>> note("Converting the model once; this takes half a minute.")
+    >>> note("Converting the model once; this takes seconds.")
     """
     sys.stderr.write(message + "\n")
     sys.stderr.flush()

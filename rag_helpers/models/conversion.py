@@ -5,6 +5,7 @@ Knows formats; does not know which file may be trusted: its callers compare chec
 
 from __future__ import annotations
 
+import functools
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,13 +43,32 @@ def quiet_loading() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
+@contextmanager
+def _work_kept() -> Iterator[None]:
+    """Let transformers keep what it would work out again: more than half of a conversion.
+
+    It reads the file's header three times, for tokenizer, configuration and weights, and the table
+    of the tensors' names once for each part of the model.
+    """
+    import gguf
+
+    own = {name: getattr(gguf, name) for name in ("GGUFReader", "get_tensor_name_map")}
+    for name, function in own.items():
+        setattr(gguf, name, functools.cache(function))
+    try:
+        yield
+    finally:
+        for name, function in own.items():
+            setattr(gguf, name, function)
+
+
 def convert_gguf(file: Path, draft: Path) -> None:
     """De-quantize to float32, once; reading the GGUF each time would cost as long each time."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    note(f"Converting {file.name} to safetensors, once; this takes about half a minute.")
-    with quiet_loading():
+    note(f"Converting {file.name} to safetensors, once; this takes about a quarter of a minute.")
+    with quiet_loading(), _work_kept():
         tokenizer = AutoTokenizer.from_pretrained(
             file.parent, gguf_file=file.name, local_files_only=True
         )

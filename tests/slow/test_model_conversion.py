@@ -1,9 +1,10 @@
-"""The conversion of the generator's GGUF, in full: half a minute and half a gigabyte."""
+"""The conversion of the generator's GGUF, in full: half a gigabyte."""
 
 from __future__ import annotations
 
 import time
 
+import gguf
 import pytest
 import torch
 
@@ -13,17 +14,28 @@ from rag_helpers.models import folders, quiet_loading, resolve
 QUESTION = [{"role": "user", "content": "What is the capital of France?"}]
 
 
+def count_calls(function, calls):
+    def counted(*arguments):
+        calls.append(arguments)
+        return function(*arguments)
+
+    return counted
+
+
 @pytest.mark.slow
 @pytest.mark.models
 def test_the_converted_generator_is_the_one_in_the_gguf(monkeypatch, tmp_path, capfd):
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
+    read = []
+    monkeypatch.setattr(gguf, "GGUFReader", reader := count_calls(gguf.GGUFReader, read))
     monkeypatch.setenv("RAG_CACHE", str(tmp_path))
     folder = resolve("SmolLM2-135M-Instruct")
     # In a notebook a bar of transformers' would be a widget that stays in the saved file.
     captured = capfd.readouterr()
     (line,) = captured.err.splitlines()
-    assert captured.out == "" and line.startswith("Converting ") and line.endswith("half a minute.")
+    assert captured.out == "" and line.startswith("Converting ") and line.endswith("of a minute.")
+    assert len(read) == 1 and gguf.GGUFReader is reader  # read once, and nothing stays replaced
     seconds = []
     for _ in range(3):
         folders._checksums.clear()  # as in a fresh process, every file is read and compared
