@@ -74,8 +74,9 @@ def pip_calls(installation):
     lines = log.read_text().splitlines() if log.exists() else []
     log.unlink(missing_ok=True)
     calls = [json.loads(line) for line in lines]
-    assert all(call[:2] == ["install", "--disable-pip-version-check"] for call in calls)
-    return [call[2:] for call in calls]
+    common = ["install", "--disable-pip-version-check", "--no-compile"]
+    assert all(call[:3] == common for call in calls)
+    return [call[3:] for call in calls]
 
 
 LIBRARIES = ["-r", "requirements.txt"]
@@ -93,6 +94,19 @@ def test_install_asks_pip_three_times_then_never_again(installation, capfd):
     installation.install()
     assert pip_calls(installation) == []
     assert "is in step" in capfd.readouterr().out
+
+
+def test_a_pinned_pip_comes_first_and_modules_are_compiled_last(installation):
+    pyproject = installation.root / "pyproject.toml"
+    pyproject.write_text(f'{PYPROJECT}[tool.rag-helpers]\npip = "26.3"\n')
+    module = site_packages(installation) / "module.py"
+    module.write_text("VALUE = 1\n")
+    (module.parent / "of_another_python.py").write_text("print 'no'\n")
+    installation.install()
+    assert pip_calls(installation)[:2] == [["pip==26.3"], LIBRARIES]
+    assert [file.name.partition(".")[0] for file in module.parent.glob("__pycache__/*.pyc")] == [
+        "module"
+    ]
 
 
 @pytest.mark.seconds

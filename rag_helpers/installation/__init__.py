@@ -6,7 +6,13 @@ The package knows nothing of the seven steps, and imports no installed package.
 
 from rag_helpers.installation.colab import make_other_environment
 from rag_helpers.installation.programs import Stage, clean, open_lab, run_stages, stages
-from rag_helpers.installation.venv import CPU_WHEELS, Installation, InstallationError, say
+from rag_helpers.installation.venv import (
+    CPU_WHEELS,
+    Installation,
+    InstallationError,
+    pinned_pip,
+    say,
+)
 
 __all__ = [
     "CPU_WHEELS",
@@ -16,6 +22,7 @@ __all__ = [
     "clean",
     "make_other_environment",
     "open_lab",
+    "pinned_pip",
     "run_stages",
     "say",
     "stages",

@@ -17,10 +17,11 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rag_helpers.errors import RagError
 
-__all__ = ["CPU_WHEELS", "Installation", "InstallationError", "say"]
+__all__ = ["CPU_WHEELS", "Installation", "InstallationError", "pinned_pip", "say"]
 
 CPU_WHEELS = "https://download.pytorch.org/whl/cpu"
 LIBRARIES = "requirements.txt"
@@ -159,12 +160,15 @@ class Installation:
         self._prepare()
         for title, arguments in self._pip_steps(dev=dev, scale=scale, torch=torch):
             say(f"Installing {title} …")
-            command = ["pip", "install", "--disable-pip-version-check", *arguments]
+            command = ["pip", "install", "--disable-pip-version-check", "--no-compile", *arguments]
             if self.run(command) != 0:
                 raise InstallationError(
                     f"pip could not install {title}; its last lines above say why. "
                     "Once that is mended, the same command goes on where it stopped."
                 )
+        say("Compiling the modules …")
+        # On all cores; pip compiles on one. What fails is meant for other versions of Python.
+        self.run(["compileall", "-qq", "-j", "0", str(self.venv / "lib")])
         self._write_stamp(dev=dev, scale=scale, torch=torch)
         say("Installed.")
 
@@ -291,7 +295,7 @@ class Installation:
 
     def _pip_steps(self, *, dev: bool, scale: bool, torch: str) -> list[tuple[str, list[str]]]:
         """Return what pip is asked for, in order, each under a title."""
-        steps = []
+        steps = [("pip", [pin]) for pin in pinned_pip(self.root)]
         if torch == "cpu":
             libraries = (self.root / self.libraries).read_text(encoding="utf-8")
             match = re.search(r"^torch==[^\s#]+", libraries, re.MULTILINE)
@@ -318,10 +322,7 @@ class Installation:
 
     def _fingerprint(self) -> dict[str, str]:
         """Return the sha256 of everything that decides what is installed."""
-        import tomllib  # here, so that Python 3.10 still reaches the message about its age
-
-        with (self.root / "pyproject.toml").open("rb") as file:
-            project = tomllib.load(file)["project"]
+        project = _read_pyproject(self.root)["project"]
         contents = {name: (self.root / name).read_bytes() for name in (self.libraries, MODELS)}
         contents["pyproject.toml"] = json.dumps(project, sort_keys=True).encode()
         return {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
@@ -373,6 +374,32 @@ def _is_whole(package: Path) -> bool:
             )
     except (OSError, ValueError):
         return False
+
+
+def pinned_pip(root: Path) -> list[str]:
+    """Return the pip that installs everything else, such as ``["pip==26.3"]``.
+
+    The pip that comes with Python 3.11 takes three times as long to find out what goes together.
+
+    Parameters
+    ----------
+    root : Path
+        The repository, whose ``pyproject.toml`` names the version.
+
+    Returns
+    -------
+    list of str
+        Empty where no version is named: then Python's own pip does it.
+    """
+    version = _read_pyproject(root).get("tool", {}).get("rag-helpers", {}).get("pip", "")
+    return [f"pip=={version}"] if version else []
+
+
+def _read_pyproject(root: Path) -> dict[str, Any]:
+    import tomllib  # here, so that Python 3.10 still reaches the message about its age
+
+    with (root / "pyproject.toml").open("rb") as file:
+        return tomllib.load(file)
 
 
 def say(text: str) -> None:

@@ -17,7 +17,7 @@ import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
-from rag_helpers.installation import CPU_WHEELS, InstallationError, say
+from rag_helpers.installation import CPU_WHEELS, InstallationError, pinned_pip, say
 from rag_helpers.workshop.targets import Target, this_target
 
 __all__ = ["fetch_models", "fetch_wheels"]
@@ -160,9 +160,10 @@ def _pinned(root: Path, name: str) -> str:
 
 
 def _build_needs(root: Path) -> list[str]:
-    """Return what installing the repository itself needs."""
+    """Return what installing the repository itself needs, and the pip that does it."""
     with (root / "pyproject.toml").open("rb") as file:
-        return [str(line) for line in tomllib.load(file)["build-system"]["requires"]]
+        needs = [str(line) for line in tomllib.load(file)["build-system"]["requires"]]
+    return [*needs, *pinned_pip(root)]
 
 
 def _is_complete(folder: Path, wanted: str) -> bool:
