@@ -13,12 +13,18 @@ import pytest
 
 from rag_helpers.records import Document
 
+# Groups of slow tests that take longest, and are begun first; else one process ends long before the
+# other. Every other file is a group.
+LONG_GROUPS = ("cluster", "workshop")
 
+
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items):
-    """Keep the promise of `alone`; skip the example that needs Milvus where it is not installed."""
+    """Group and order the tests; skip the example that needs Milvus where it is not installed."""
     for item in items:
-        if item.get_closest_marker("alone") and not item.get_closest_marker("slow"):
-            raise pytest.UsageError(f"{item.nodeid} is alone, and only slow tests can be: mark it.")
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.path.name))
+    items.sort(key=lambda item: item.get_closest_marker("xdist_group").args[0] not in LONG_GROUPS)
     if find_spec("milvus_lite") is None:
         skip = pytest.mark.skip(reason="Milvus is not installed: rag_helpers install --scale")
         for item in items:

@@ -23,6 +23,7 @@ from rag_helpers.installation import (
     run_stages,
     stages,
 )
+from rag_helpers.installation.programs import BY_GROUP
 from rag_helpers.installation.venv import CPU_WHEELS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -291,13 +292,25 @@ def test_every_test_is_in_one_stage_of_test_or_of_test_slow():
         if "-m" in stage.arguments
     }
     # Marker expressions are Python expressions: try each combination of the markers.
-    for values in itertools.product([False, True], repeat=4):
-        marks = dict(zip(("slow", "notebooks", "browser", "alone"), values, strict=True))
-        if marks["alone"] and not marks["slow"]:
-            continue  # refused when tests are collected
+    for values in itertools.product([False, True], repeat=3):
+        marks = dict(zip(("slow", "notebooks", "browser"), values, strict=True))
         chosen = [name for name, marked in selections.items() if eval(marked, {}, marks)]
         both = marks["notebooks"] and marks["browser"] and not marks["slow"]
         assert len(chosen) == (2 if both else 1)
+
+
+@pytest.mark.seconds
+def test_a_group_of_tests_stays_in_one_process(tmp_path):
+    """Else two clusters meet on one machine; with some versions of pytest they did."""
+    mark = "import pytest, time\n@pytest.mark.xdist_group('cluster')\n"
+    repeated = "@pytest.mark.parametrize('n', range(3))\ndef test(n): time.sleep(0.2)\n"
+    for name in "ab":
+        (tmp_path / f"test_{name}.py").write_text(mark + repeated)
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    command = [sys.executable, "-m", "pytest", "-v", *BY_GROUP, "-p", "no:cacheprovider"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    workers = re.findall(r"^\[(gw\d)\] .* PASSED", done.stdout, re.MULTILINE)
+    assert len(workers) == 6 and len(set(workers)) == 1, done.stdout
 
 
 def test_an_unknown_check_names_the_known_ones():

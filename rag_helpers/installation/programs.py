@@ -46,9 +46,11 @@ WIDGET_TESTS = tuple(
 # run once more. At the end stands a line for each failure, error, skipped and repeated test.
 AGAIN = ("--reruns", "1", "--reruns-delay", "5", "-rfEsR")
 # Two processes on two cores: much of what is tested runs on one of them, or waits for imports.
-# Tests are shared out file by file, or one by one where each takes long.
+# Tests are shared out file by file, one by one where each takes long, or by groups in the order of
+# tests/conftest.py: whatever starts Ray is one group, for two clusters meet on one machine.
 BY_FILE = ("-n", "2", "--dist", "loadfile")
 BY_TEST = ("-n", "2", "--dist", "worksteal")
+BY_GROUP = ("-n", "2", "--dist", "loadgroup", "--no-loadscope-reorder")
 NO_TESTS_COLLECTED = 5  # pytest's exit code when no test was selected
 
 
@@ -126,10 +128,7 @@ def stages(kind: str) -> tuple[Stage, ...]:
             tests("notebooks", "notebooks and not slow", *BY_TEST, may_be_empty=True),
             tests("browser", "browser and not slow", *BY_TEST, *AGAIN, may_be_empty=True),
         ),
-        "test-slow": (
-            tests("slow tests", "slow and not alone", *BY_TEST, *AGAIN, may_be_empty=True),
-            tests("clusters, widgets", "slow and alone", *AGAIN, may_be_empty=True),
-        ),
+        "test-slow": (tests("slow tests", "slow", *BY_GROUP, *AGAIN, may_be_empty=True),),
         "test-colab": (
             Stage("widgets", ("pytest", "-m", "not slow", *WIDGET_TESTS)),
             Stage("notebooks", ("pytest", "-m", "notebooks", *BY_TEST, "tests/test_notebooks.py")),

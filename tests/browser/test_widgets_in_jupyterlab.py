@@ -14,7 +14,7 @@ from rag_helpers.notebook_builder import NOTEBOOKS
 from rag_helpers.notebook_sources import list_sources, read_source
 from rag_helpers.widgets import load_choices
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(900)]
 
 # What a reader must find, from top to bottom.
 COURSE = {
@@ -317,7 +317,14 @@ def test_every_notebook_is_in_the_table():
         assert read(name).cells[-1].source.endswith("\nProgressBoard()"), name
 
 
-@pytest.mark.parametrize("name", [*(name for name in COURSE if COURSE[name]), *EXERCISES[:1]])
+@pytest.mark.parametrize(
+    "name",
+    [
+        # Notebook 08 starts Ray.
+        pytest.param(name, marks=pytest.mark.xdist_group("cluster") if name[:2] == "08" else ())
+        for name in [*(name for name in COURSE if COURSE[name]), *EXERCISES[:1]]
+    ],
+)
 def test_widgets_answer_to_hands_and_can_be_read(lab, page, name, pictures):
     if name in LONG and not os.environ.get("RAG_ALL_WIDGETS"):
         pytest.skip("takes minutes; to run it: RAG_ALL_WIDGETS=1 make test-slow")

@@ -39,7 +39,7 @@ pytestmark = [
     pytest.mark.timeout(600),
     # Of Ray's own making.
     pytest.mark.filterwarnings("ignore::DeprecationWarning:ray"),
-    pytest.mark.alone,
+    pytest.mark.xdist_group("cluster"),
 ]
 
 REAL = np.random.default_rng(0).normal(size=(20, 16)).astype(np.float32)

@@ -42,7 +42,7 @@ CURE = "Ray or Milvus is not installed: python -m rag_helpers install --scale"
 ray = pytest.importorskip("ray", reason=CURE)
 pytest.importorskip("pymilvus", reason=CURE)
 pytest.importorskip("milvus_lite", reason=CURE)
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.alone]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.xdist_group("cluster")]
 
 REAL = np.eye(16, dtype=np.float32)
 PARTS = 24

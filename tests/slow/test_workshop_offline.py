@@ -18,7 +18,7 @@ from rag_helpers.workshop import Target, build_workshop, find_changes, this_targ
 
 ROOT = Path(__file__).resolve().parents[2]
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500), pytest.mark.xdist_group("workshop")]
 has_namespaces = pytest.mark.skipif(
     platform.system() != "Linux" or os.geteuid() != 0 or shutil.which("unshare") is None,
     reason="a network namespace needs Linux, root and unshare",
