@@ -13,12 +13,15 @@ from __future__ import annotations
 import argparse
 import base64
 import json
+import math
 import os
+import queue
 import re
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -54,6 +57,7 @@ JUPYTER_FOLDERS = {
     "IPYTHONDIR": "ipython",
     "MPLCONFIGDIR": "matplotlib",
 }
+Message = dict[str, Any]
 WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
 _TAG = re.compile(r"<[^>]*>")
 # Both begin in one place a line or word: else a long line would be searched from each character.
@@ -83,12 +87,35 @@ def _jupyter_inside(repository: Path) -> Iterator[None]:
                 os.environ[name] = value
 
 
+async def _look_each_second(
+    get_msg: Callable[..., Awaitable[Message]], timeout: float | None = None
+) -> Message:
+    """Wait for a message of a kernel's in pieces of a second."""
+    deadline = math.inf if timeout is None else time.monotonic() + timeout
+    while True:
+        left = deadline - time.monotonic()
+        try:
+            return await get_msg(timeout=max(0.0, min(1.0, left)))
+        except queue.Empty:
+            if left <= 1.0:
+                raise
+
+
 def _execute(notebook: Notebook, folder: Path, timeout: int) -> None:
     """Run every cell in place."""
     from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
-    client = NotebookClient(
+    class Client(NotebookClient):
+        """Looks again: it can sleep through a reply while it sends for an output (nbclient#312)."""
+
+        async def async_start_new_kernel_client(self) -> Any:  # noqa: ANN401 (an untyped library)
+            client = await super().async_start_new_kernel_client()
+            for channel in (client.shell_channel, client.iopub_channel):
+                channel.get_msg = partial(_look_each_second, channel.get_msg)
+            return client
+
+    client = Client(
         notebook,
         timeout=timeout,
         kernel_name="python3",

@@ -1,9 +1,11 @@
 """The builder, on sources of a few lines in a folder of their own."""
 
+import asyncio
 import base64
 import io
 import json
 import os
+import queue
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -17,6 +19,7 @@ from rag_helpers.notebook_builder import (
     WIDGET_STATE,
     WIDGET_VIEW,
     NotebookError,
+    _look_each_second,
     build,
     check,
     freeze_widgets,
@@ -31,6 +34,7 @@ WHOLE = """\
 
 # %%
 import os
+import queue
 from pathlib import Path
 
 print("in", Path.cwd().name)
@@ -202,6 +206,23 @@ def test_errors_that_leave_cells_green_fail_the_build(folder):
     # The box stands in the output too, but its alert is one error.
     assert message.count("; ") == 3
     assert list(folder.glob("*.ipynb*")) == [], "a notebook with errors is never written"
+
+
+def test_a_reply_that_was_slept_through_is_found():
+    asked = []
+
+    async def get_msg(timeout):
+        asked.append(timeout)
+        if len(asked) < 3:
+            raise queue.Empty
+        return {"content": "reply"}
+
+    assert asyncio.run(_look_each_second(get_msg)) == {"content": "reply"}
+    assert asked == [1.0, 1.0, 1.0]
+    with pytest.raises(queue.Empty):
+        asked.clear()
+        asyncio.run(_look_each_second(get_msg, timeout=0.5))
+    assert len(asked) == 1 and asked[0] <= 0.5
 
 
 @pytest.mark.notebooks
