@@ -32,6 +32,14 @@ def pytest_collection_modifyitems(items):
                 item.add_marker(skip)
 
 
+def pytest_terminal_summary(terminalreporter):
+    """Say why tests were repeated: the list of them has names alone."""
+    for report in terminalreporter.stats.get("rerun", []):
+        crash = getattr(report.longrepr, "reprcrash", None)
+        why = f"{crash.path}:{crash.lineno}: {crash.message}" if crash else report.longrepr
+        terminalreporter.write_line(f"{report.nodeid} was repeated for: {why}"[:2000])
+
+
 class KeywordEmbedder:
     """Gives each text a one-hot vector per keyword in it, so that every score can be worked out.
 
