@@ -128,6 +128,9 @@ class LocalCluster:
             object_store_memory=_OBJECT_STORE_BYTES,
             node_ip_address="127.0.0.1",
             include_dashboard=False if head else None,
+            # Nobody reads the collected logs, and no nodes are to be had from a cloud.
+            include_log_monitor=False,
+            no_monitor=True,
         )
 
     def _set_variables(self, **values: str | None) -> None:
