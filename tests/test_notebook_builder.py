@@ -19,13 +19,13 @@ from rag_helpers.notebook_builder import (
     WIDGET_STATE,
     WIDGET_VIEW,
     NotebookError,
-    _look_each_second,
     build,
     check,
     freeze_widgets,
     main,
     read_source,
 )
+from rag_helpers.notebook_execution import _look_each_second
 from rag_helpers.notebook_sources import list_sources
 
 WHOLE = """\
