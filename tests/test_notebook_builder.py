@@ -13,7 +13,7 @@ import nbformat
 import pytest
 from browser import chromium_or_skip
 
-from rag_helpers import notebook_builder
+from rag_helpers import notebook_builder, notebook_execution
 from rag_helpers.errors import InvalidInputError
 from rag_helpers.notebook_builder import (
     WIDGET_STATE,
@@ -223,6 +223,19 @@ def test_a_reply_that_was_slept_through_is_found():
         asked.clear()
         asyncio.run(_look_each_second(get_msg, timeout=0.5))
     assert len(asked) == 1 and asked[0] <= 0.5
+
+
+@pytest.mark.seconds
+def test_both_channels_of_a_kernel_are_looked_at_again(folder, monkeypatch):
+    channels = set()
+
+    def look(get_msg, timeout=None):
+        channels.add(get_msg.__self__)
+        return _look_each_second(get_msg, timeout)
+
+    monkeypatch.setattr(notebook_execution, "_look_each_second", look)
+    build(put(folder, "# %%\n1 + 1\n"), folder=folder)
+    assert len(channels) == 2
 
 
 @pytest.mark.notebooks

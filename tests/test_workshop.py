@@ -271,6 +271,14 @@ def test_a_source_is_built_into_a_wheel(repository, tmp_path, offline, monkeypat
     assert fetched == {"toy-1.0-py3-none-any.whl", "made_from.txt"}
 
 
+def test_the_pip_that_installs_is_in_the_folder(tmp_path):
+    build = '[build-system]\nrequires = ["setuptools>=77"]\n'
+    (tmp_path / "pyproject.toml").write_text(f'{build}[tool.rag-helpers]\npip = "26.3"\n')
+    assert wheels._build_needs(tmp_path) == ["setuptools>=77", "pip==26.3"]
+    (tmp_path / "pyproject.toml").write_text(build)
+    assert wheels._build_needs(tmp_path) == ["setuptools>=77"]
+
+
 def test_the_package_without_a_wheel_is_read_from_what_pip_says():
     said = "(ERROR: No matching distribution found for rouge-score==0.1.2); once that is mended"
     assert wheels._ABSENT.search(said)[1] == "rouge-score==0.1.2"
