@@ -175,8 +175,8 @@ axes = plot_lengths(lengths, xlabel="words", most=15)
 # notebook 02 cuts them into chunks.
 #
 # A *pipeline* is retriever, prompt and generator behind one function; `load_pipeline` builds it.
-# The first call cuts and embeds the corpus, and with that the first answer took a minute on two
-# cores. Then the index lies in a cache folder. `adapters=False` runs both models as they were
+# The first call cuts and embeds the corpus, and with that the first answer takes a minute or two
+# on two cores. Then the index lies in a cache folder. `adapters=False` runs both models as they were
 # published: what training adds is for notebook 06.
 
 # %%

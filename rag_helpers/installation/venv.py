@@ -379,7 +379,8 @@ def _is_whole(package: Path) -> bool:
 def pinned_pip(root: Path) -> list[str]:
     """Return the pip that installs everything else, such as ``["pip==26.3"]``.
 
-    The pip that comes with Python 3.11 takes three times as long to find out what goes together.
+    The pip that comes with Python 3.11 takes 42 s to find out what goes together, the pinned one 16
+    (AMD EPYC, 2 cores, once each).
 
     Parameters
     ----------
