@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from types import TracebackType
@@ -55,7 +56,7 @@ class LocalCluster:
     InvalidInputError
         If a number is out of range.
     ScalingError
-        If this process is connected to a cluster already.
+        If this process is connected to a cluster already, or a node does not start.
 
     Notes
     -----
@@ -110,28 +111,30 @@ class LocalCluster:
                 node = self._start_node(head=number == 0)
                 if number:
                     self._workers.append(node)
-            self._cluster.wait_for_nodes(timeout=60)
-            self._ray.init(
-                address=self._cluster.address,
-                log_to_driver=False,
-                logging_level="ERROR",
-                _node_ip_address="127.0.0.1",
-            )
+            with _in_a_sentence("The cluster"):
+                self._cluster.wait_for_nodes(timeout=60)
+                self._ray.init(
+                    address=self._cluster.address,
+                    log_to_driver=False,
+                    logging_level="ERROR",
+                    _node_ip_address="127.0.0.1",
+                )
         except BaseException:
             self._stop()
             raise
         return self
 
     def _start_node(self, *, head: bool = False) -> Any:  # noqa: ANN401 (an untyped library)
-        return self._cluster.add_node(
-            num_cpus=self._cpus,
-            object_store_memory=_OBJECT_STORE_BYTES,
-            node_ip_address="127.0.0.1",
-            include_dashboard=False if head else None,
-            # Nobody reads the collected logs, and no nodes are to be had from a cloud.
-            include_log_monitor=False,
-            no_monitor=True,
-        )
+        with _in_a_sentence("A node of the cluster"):
+            return self._cluster.add_node(
+                num_cpus=self._cpus,
+                object_store_memory=_OBJECT_STORE_BYTES,
+                node_ip_address="127.0.0.1",
+                include_dashboard=False if head else None,
+                # Nobody reads the collected logs, and no nodes are to be had from a cloud.
+                include_log_monitor=False,
+                no_monitor=True,
+            )
 
     def _set_variables(self, **values: str | None) -> None:
         """Set variables that nodes inherit, and note what they were; None removes one."""
@@ -150,7 +153,13 @@ class LocalCluster:
         core.AuthenticationTokenLoader.instance().reset_cache()
 
     def add_node(self) -> str:
-        """Start a further node; return its id. In the main thread alone: Ray sets a signal."""
+        """Start a further node; return its id. In the main thread alone: Ray sets a signal.
+
+        Raises
+        ------
+        ScalingError
+            If it does not start.
+        """
         self._workers.append(self._start_node())
         return str(self._workers[-1].node_id)
 
@@ -187,6 +196,19 @@ class LocalCluster:
         self._workers = []
         self._set_variables(**self._before)
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _in_a_sentence(what: str) -> Iterator[None]:
+    """Ray gives a node 30 seconds, which a busy machine may need, and raises a bare Exception."""
+    try:
+        yield
+    except Exception as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")[:300]
+        raise ScalingError(
+            f"{what} did not start ({reason}): close other programs that compute, then begin "
+            "again with a new LocalCluster."
+        ) from error
 
 
 class LocalMilvus:

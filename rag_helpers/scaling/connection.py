@@ -12,6 +12,10 @@ from rag_helpers.scaling.engines import import_pymilvus, refuse_unreachable
 
 __all__ = ["Connection"]
 
+# The client's own ping every 10 seconds is more than a gRPC server allows (one in 5 minutes, none
+# while nothing is asked): Milvus Lite then hangs up on the first call after some 80 idle seconds.
+_PINGS = {"grpc.keepalive_time_ms": 310_000, "grpc.keepalive_permit_without_calls": 0}
+
 
 class Connection:
     """A client of Milvus Lite in a file, or of a server.
@@ -40,10 +44,12 @@ class Connection:
         if "://" in uri:
             refuse_unreachable(uri, "Milvus")
         try:
-            self.client = self.library.MilvusClient(uri, token=token, timeout=timeout_s)
+            self.client = self.library.MilvusClient(
+                uri, token=token, timeout=timeout_s, grpc_options=_PINGS
+            )
         except Exception as error:  # of many kinds: a lock, a folder, a password
             raise ScalingError(
-                f"Milvus at {uri} cannot be opened ({_first_line(error)}): close other processes "
+                f"Milvus at {uri} cannot be opened ({_reason(error)}): close other processes "
                 "that hold the file, or correct path, address and token."
             ) from error
 
@@ -70,7 +76,7 @@ class Connection:
             return getattr(self.client, method)(*given, timeout=self._timeout_s, **named)
         except self.library.MilvusException as error:
             raise ScalingError(
-                f"Milvus at {self.uri} failed in {method} of {given[0]!r} ({_first_line(error)}): "
+                f"Milvus at {self.uri} failed in {method} of {given[0]!r} ({_reason(error)}): "
                 "see whether it runs and has room, then do the same again; nothing is written "
                 "twice."
             ) from error
@@ -87,5 +93,9 @@ class Connection:
         self.client.close()
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300].rstrip(".")
+def _reason(error: Exception) -> str:
+    """Return the first line of an error, and of what gRPC said behind it, which tells more."""
+    details = getattr(error.__cause__, "details", None)
+    said = [str(error), str(details() if callable(details) else "")]
+    lines = [text.strip().splitlines()[0] for text in said if text.strip()]
+    return ": ".join(lines)[:300].rstrip(".") or type(error).__name__

@@ -187,6 +187,13 @@ def test_clusters_in_which_ray_would_wait_for_itself_are_refused(given):
         LocalCluster(**given)
 
 
+def test_a_node_that_cannot_start_says_why_and_leaves_the_others(cluster, monkeypatch):
+    monkeypatch.setattr("rag_helpers.scaling.cluster._OBJECT_STORE_BYTES", 1)
+    with pytest.raises(ScalingError, match=r"node of the cluster did not start \(.*memory"):
+        cluster.add_node()
+    assert cluster.nodes == 1
+
+
 def test_without_a_cluster_it_is_said_how_to_connect(tmp_path):
     import ray
 

@@ -35,6 +35,7 @@ from rag_helpers.scaling import (
 )
 from rag_helpers.scaling.cluster import free_port
 from rag_helpers.scaling.comparing import count_keys
+from rag_helpers.scaling.connection import Connection
 from rag_helpers.scaling.ingestion import embed_part
 from rag_helpers.scaling.shards import ShardFolder, pack_shard
 
@@ -92,6 +93,15 @@ def assert_whole(folder, index):
 def milvus(tmp_path_factory):
     with LocalMilvus(tmp_path_factory.mktemp("server")) as server:
         yield server
+
+
+@pytest.fixture(scope="module", autouse=True)
+def left_alone(tmp_path_factory):
+    """A server whose one client asks nothing from here on, and the time since when."""
+    with LocalMilvus(tmp_path_factory.mktemp("quiet")) as server:
+        connection = Connection(server.uri, token="", timeout_s=60)
+        yield server, time.monotonic()
+        connection.close()
 
 
 @pytest.fixture(scope="module")
@@ -315,3 +325,10 @@ def test_no_process_and_no_folder_is_left_behind(tmp_path):
     assert not Path(folder).exists()
     running = [p.info["cmdline"] or [] for p in psutil.process_iter(["cmdline"])]
     assert not any(folder in " ".join(line) for line in running)
+
+
+def test_a_server_still_takes_connections_when_nobody_asked_for_long(left_alone):
+    """Last, since the other tests pass the time. The client's own pings made it hang up."""
+    server, since = left_alone
+    time.sleep(max(0.0, since + 90 - time.monotonic()))
+    Connection(server.uri, token="", timeout_s=60).close()

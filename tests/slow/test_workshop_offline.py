@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,11 +19,33 @@ from rag_helpers.workshop import Target, build_workshop, find_changes, this_targ
 
 ROOT = Path(__file__).resolve().parents[2]
 
+OTHERS = [Target("windows", "3.11"), Target("macos-arm64", "3.11")]
+
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500), pytest.mark.xdist_group("workshop")]
 has_namespaces = pytest.mark.skipif(
     platform.system() != "Linux" or os.geteuid() != 0 or shutil.which("unshare") is None,
     reason="a network namespace needs Linux, root and unshare",
 )
+
+
+@pytest.fixture(scope="module")
+def stick(tmp_path_factory):
+    """One folder for a room with machines of three systems, and how long it took to build."""
+    out, seconds = tmp_path_factory.mktemp("room") / "the stick", {}
+    build = partial(
+        build_workshop, ROOT, out, [this_target(), *OTHERS], python=Path(sys.executable)
+    )
+    timed(seconds, "built", build)
+    report = timed(seconds, "built again", build)
+    assert find_changes(out) == []
+    return out, report, seconds
+
+
+def timed(seconds, name, action):
+    began = time.perf_counter()
+    result = action()
+    seconds[name] = round(time.perf_counter() - began)
+    return result
 
 
 def without_network(command, *, home, cwd, timeout):
@@ -48,26 +71,13 @@ def test_a_namespace_has_no_route(tmp_path):
 
 
 @has_namespaces
-def test_a_room_installs_and_asks_without_a_network(tmp_path, capsys):
-    seconds = {}
-
-    def timed(name, action):
-        began = time.perf_counter()
-        result = action()
-        seconds[name] = round(time.perf_counter() - began)
-        return result
-
-    out, home = tmp_path / "the stick", tmp_path / "home"
+def test_a_room_installs_and_asks_without_a_network(stick, tmp_path, capsys):
+    out, report, seconds = stick
+    home = tmp_path / "home"
     home.mkdir()
-    python = Path(sys.executable)
-    report = timed("built", lambda: build_workshop(ROOT, out, [this_target()], python=python))
-    timed("built again", lambda: build_workshop(ROOT, out, [this_target()], python=python))
-    assert find_changes(out) == []
-
     command = [sys._base_executable, out / "install.py"]
-    done = timed(
-        "installed", lambda: without_network(command, home=home, cwd=tmp_path, timeout=900)
-    )
+    install = partial(without_network, command, home=home, cwd=tmp_path, timeout=900)
+    done = timed(seconds, "installed", install)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     course = home / "rag-course"
     inside = course / ".venv" / "bin" / "python"
@@ -81,9 +91,8 @@ def test_a_room_installs_and_asks_without_a_network(tmp_path, capsys):
     assert decode(lines[-1].rpartition(" ")[2]).is_ready
 
     command = [inside, "-m", "rag_helpers", "ask", "--json", "What happens when I divide by zero?"]
-    done = timed(
-        "first answer", lambda: without_network(command, home=home, cwd=course, timeout=400)
-    )
+    first = partial(without_network, command, home=home, cwd=course, timeout=400)
+    done = timed(seconds, "first answer", first)
     assert done.returncode == 0, done.stderr[-3000:]
     answer = json.loads(done.stdout)
     assert "ZeroDivisionError" in json.dumps(answer)
@@ -92,21 +101,17 @@ def test_a_room_installs_and_asks_without_a_network(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("platform_name", "fits", "of_its_own"),
+    ("target", "fits", "of_its_own"),
     [
-        ("windows", ("win_amd64", "none-any"), {"colorama", "pywinpty", "torch"}),
-        ("macos-arm64", ("arm64", "universal2", "none-any"), {"appnope", "torch"}),
+        (OTHERS[0], ("win_amd64", "none-any"), {"colorama", "pywinpty", "torch"}),
+        (OTHERS[1], ("arm64", "universal2", "none-any"), {"appnope", "torch"}),
     ],
+    ids=lambda given: getattr(given, "platform", None),
 )
-def test_a_folder_for_another_system_holds_its_wheels_alone(
-    tmp_path, platform_name, fits, of_its_own
-):
-    target = Target(platform_name, "3.11")
-    build_workshop(ROOT, tmp_path / "out", [target], python=Path(sys.executable))
-    wheels = [path.stem for path in (tmp_path / "out" / "wheels" / target.name).glob("*.whl")]
+def test_the_wheels_for_another_system_are_its_own_alone(stick, target, fits, of_its_own):
+    wheels = [path.stem for path in (stick[0] / "wheels" / target.name).glob("*.whl")]
     assert [name for name in wheels if not name.endswith(fits)] == []
     names = {name.partition("-")[0].lower() for name in wheels}
     # What only that system needs is there, and what CUDA needs is not.
     assert of_its_own <= names
     assert not {name for name in names if name.startswith("nvidia")}
-    assert find_changes(tmp_path / "out") == []
