@@ -23,12 +23,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import psutil
+
 from rag_helpers.errors import InvalidInputError, ScalingError
 from rag_helpers.scaling.engines import import_part, import_pymilvus, import_ray, refuse_unreachable
 
 __all__ = ["LocalCluster", "LocalMilvus", "free_port"]
 
 _OBJECT_STORE_BYTES = 200_000_000
+# On a busy machine Ray 2.60's raylet now and then aborts in its first seconds.
+_TRIES = 3
 
 
 def free_port() -> int:
@@ -125,16 +129,29 @@ class LocalCluster:
         return self
 
     def _start_node(self, *, head: bool = False) -> Any:  # noqa: ANN401 (an untyped library)
-        with _in_a_sentence("A node of the cluster"):
-            return self._cluster.add_node(
-                num_cpus=self._cpus,
-                object_store_memory=_OBJECT_STORE_BYTES,
-                node_ip_address="127.0.0.1",
-                include_dashboard=False if head else None,
-                # Nobody reads the collected logs, and no nodes are to be had from a cloud.
-                include_log_monitor=False,
-                no_monitor=True,
-            )
+        for _ in range(_TRIES - 1):
+            with contextlib.suppress(ScalingError):
+                return self._try_node(head)
+        return self._try_node(head)
+
+    def _try_node(self, head: bool) -> Any:  # noqa: ANN401 (an untyped library)
+        before = _own_programs()
+        try:
+            with _in_a_sentence("A node of the cluster"):
+                return self._cluster.add_node(
+                    num_cpus=self._cpus,
+                    object_store_memory=_OBJECT_STORE_BYTES,
+                    node_ip_address="127.0.0.1",
+                    include_dashboard=False if head else None,
+                    # Nobody reads the collected logs, and no nodes are to be had from a cloud.
+                    include_log_monitor=False,
+                    no_monitor=True,
+                )
+        except ScalingError:
+            for program in _own_programs() - before:  # else it might still join the cluster
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    program.kill()
+            raise
 
     def _set_variables(self, **values: str | None) -> None:
         """Set variables that nodes inherit, and note what they were; None removes one."""
@@ -198,9 +215,16 @@ class LocalCluster:
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
+def _own_programs() -> set[psutil.Process]:
+    """Return Ray's own programs among the children of this process."""
+    return {
+        child for child in psutil.Process().children() if child.name() in ("raylet", "gcs_server")
+    }
+
+
 @contextlib.contextmanager
 def _in_a_sentence(what: str) -> Iterator[None]:
-    """Ray gives a node 30 seconds, which a busy machine may need, and raises a bare Exception."""
+    """Ray gives a node 30 seconds, and raises a bare Exception."""
     try:
         yield
     except Exception as error:

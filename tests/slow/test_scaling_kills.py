@@ -190,6 +190,33 @@ def test_a_node_with_other_versions_is_named(cluster, tmp_path, monkeypatch):
         cluster.kill_node()
 
 
+def raylets():
+    children = psutil.Process().children()
+    return {child for child in children if child.name() == "raylet"}
+
+
+def test_a_node_that_dies_while_it_starts_is_started_again(cluster):
+    """Ray's own program aborts now and then; here it is killed, and Ray waits 30 s for it."""
+    before, killed = raylets(), []
+
+    def kill():
+        while not killed:
+            for program in raylets() - before:
+                program.kill()
+                killed.append(program.pid)
+            time.sleep(0.01)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    nodes = cluster.nodes
+    cluster.add_node()
+    thread.join()
+    assert len(killed) == 1 and cluster.nodes == nodes + 1
+    new = {program.pid for program in raylets() - before}
+    assert len(new - set(killed)) == 1, "the dead one may stay as a zombie, and one runs"
+    cluster.kill_node()
+
+
 class SlowGenerator(ExtractiveGenerator):
     """Takes a tenth of a second, so that a kill finds questions inside the replica."""
 
