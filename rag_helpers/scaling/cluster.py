@@ -31,7 +31,7 @@ from rag_helpers.scaling.engines import import_part, import_pymilvus, import_ray
 __all__ = ["LocalCluster", "LocalMilvus", "free_port"]
 
 _OBJECT_STORE_BYTES = 200_000_000
-# On a busy machine Ray 2.60's raylet now and then aborts in its first seconds.
+# Ray 2.60's raylet now and then aborts in its first seconds, mostly on a busy machine.
 _TRIES = 3
 
 
@@ -217,9 +217,12 @@ class LocalCluster:
 
 def _own_programs() -> set[psutil.Process]:
     """Return Ray's own programs among the children of this process."""
-    return {
-        child for child in psutil.Process().children() if child.name() in ("raylet", "gcs_server")
-    }
+    found = set()
+    for child in psutil.Process().children():
+        with contextlib.suppress(psutil.NoSuchProcess):  # it may end meanwhile
+            if child.name() in ("raylet", "gcs_server"):
+                found.add(child)
+    return found
 
 
 @contextlib.contextmanager

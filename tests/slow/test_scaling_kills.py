@@ -33,7 +33,7 @@ from rag_helpers.scaling import (
     serve_on_ray,
     stop_serving,
 )
-from rag_helpers.scaling.cluster import free_port
+from rag_helpers.scaling.cluster import _own_programs, free_port
 from rag_helpers.scaling.comparing import count_keys
 from rag_helpers.scaling.connection import Connection
 from rag_helpers.scaling.ingestion import embed_part
@@ -190,29 +190,24 @@ def test_a_node_with_other_versions_is_named(cluster, tmp_path, monkeypatch):
         cluster.kill_node()
 
 
-def raylets():
-    children = psutil.Process().children()
-    return {child for child in children if child.name() == "raylet"}
-
-
 def test_a_node_that_dies_while_it_starts_is_started_again(cluster):
     """Ray's own program aborts now and then; here it is killed, and Ray waits 30 s for it."""
-    before, killed = raylets(), []
+    before, killed = _own_programs(), []
 
     def kill():
         while not killed:
-            for program in raylets() - before:
+            for program in _own_programs() - before:
                 program.kill()
                 killed.append(program.pid)
             time.sleep(0.01)
 
-    thread = threading.Thread(target=kill)
+    thread = threading.Thread(target=kill, daemon=True)
     thread.start()
     nodes = cluster.nodes
     cluster.add_node()
     thread.join()
     assert len(killed) == 1 and cluster.nodes == nodes + 1
-    new = {program.pid for program in raylets() - before}
+    new = {program.pid for program in _own_programs() - before}
     assert len(new - set(killed)) == 1, "the dead one may stay as a zombie, and one runs"
     cluster.kill_node()
 
